@@ -1,0 +1,146 @@
+/**
+ * The store: what a durable home for session logs must do. Owns the interface and its result types; every home
+ * (memory, embedded, later PostgreSQL) passes the same contract suite. Never knows what an entry means: it sees bytes,
+ * sequence numbers, idempotency keys and one index row a session.
+ */
+
+/** A process that may own sessions. `id` is new at every join, so a restarted node is another member. */
+export interface Member {
+  readonly node: string;
+  readonly id: string;
+}
+
+/** The right to append to one session: valid while nobody claims under a higher epoch. `seq` = head at the claim. */
+export interface Grant {
+  readonly id: string;
+  readonly epoch: number;
+  readonly seq: number;
+}
+
+/**
+ * What lists and recovery know of a session without reading its log.
+ * `readers`: user ids whose list shows it. `open`: a run is open, an input waits or a request is open.
+ * `updatedAt`: ms, the order of lists (newest first). `info`: opaque to the store, at most a few KiB.
+ */
+export interface IndexRow {
+  readonly readers: readonly string[];
+  readonly open: boolean;
+  readonly updatedAt: number;
+  readonly info: Uint8Array;
+}
+
+/** An idempotency key: (`user`, `key`) is unique in its session for ever and answers with `seq`. */
+export interface KeyRow {
+  readonly user: string;
+  readonly key: string;
+  readonly seq: number;
+}
+
+/**
+ * One session's share of a batch. `entries` take seq expectedSeq+1, +2, … With `create` the session must never have
+ * existed: expectedSeq is 0, and a successful append gives that member the grant under `epoch`.
+ */
+export interface AppendItem {
+  readonly id: string;
+  readonly epoch: number;
+  readonly expectedSeq: number;
+  readonly entries: readonly Uint8Array[];
+  readonly keys?: readonly KeyRow[];
+  readonly index?: IndexRow;
+  readonly create?: Member;
+}
+
+/**
+ * ok: durable, `seq` = the new head. duplicate: a key exists, nothing was written, `seq` is what the key answers.
+ * fenced: the grant is gone. conflict: the head is not expectedSeq (or, creating, the id was used before).
+ * unknown: the write may or may not be there; forget the session, load it again.
+ */
+export type AppendResult =
+  | { readonly status: "ok"; readonly seq: number }
+  | { readonly status: "duplicate"; readonly seq: number }
+  | { readonly status: "fenced" }
+  | { readonly status: "conflict"; readonly head: number }
+  | { readonly status: "unknown"; readonly cause: unknown };
+
+/** What a session starts from in memory. `epochAtHead` is the epoch that the entry at `head` was written under. */
+export interface Loaded {
+  readonly head: number;
+  readonly epochAtHead: number;
+  readonly index: IndexRow;
+  readonly snapshot?: { readonly seq: number; readonly body: Uint8Array };
+  readonly checkpoint?: Uint8Array;
+}
+
+export interface StoredEntry {
+  readonly seq: number;
+  readonly bytes: Uint8Array;
+}
+
+/** `reader` absent: every session. `cursor`: from the page before. Newest `updatedAt` first, then by id. */
+export interface ListQuery {
+  readonly reader?: string;
+  readonly limit: number;
+  readonly cursor?: string;
+}
+
+export interface ListPage {
+  readonly items: readonly { readonly id: string; readonly index: IndexRow }[];
+  readonly cursor?: string;
+}
+
+export interface Store {
+  /** Enter the set of processes that may own sessions; `ttlMs` without heartbeat and its grants are free. */
+  join(node: string, ttlMs: number): Promise<Member>;
+  /** False: the member is gone and must join again. */
+  heartbeat(member: Member): Promise<boolean>;
+  /** Gives back every grant of the member. */
+  leave(member: Member): Promise<void>;
+
+  /** Reads; needs no grant. `undefined`: no such session, or a deleted one. */
+  load(id: string): Promise<Loaded | undefined>;
+  /** Take ownership: epoch = max(previous + 1, clock in ms). A live member's session answers `heldBy`. */
+  claim(id: string, member: Member): Promise<Grant | { readonly heldBy: Member } | undefined>;
+  release(grant: Grant): Promise<void>;
+
+  /** Each item is atomic and its neighbours independent; at most one item a session in a batch. Durable (fsync) on ok. */
+  append(batch: readonly AppendItem[]): Promise<AppendResult[]>;
+  /** Entries with seq > afterSeq, ascending, at most `limit`. Damage throws StoreDamagedError, never a silent gap. */
+  read(id: string, afterSeq: number, limit: number): Promise<StoredEntry[]>;
+  /** The seq that a key answers, if it was ever used in the session. */
+  lookupKey(id: string, user: string, key: string): Promise<number | undefined>;
+
+  /** The one slot for unfinished text; null clears it. Not fsynced. Fenced: false. */
+  checkpoint(grant: Grant, body: Uint8Array | null): Promise<boolean>;
+  /** A folded state as of `seq`, so that loading need not fold from 1. Fenced: false. */
+  snapshot(grant: Grant, seq: number, body: Uint8Array): Promise<boolean>;
+
+  list(query: ListQuery): Promise<ListPage>;
+  /** Ids of sessions whose index says open and that no live member owns. */
+  orphans(limit: number): Promise<string[]>;
+  /** Delete: a tombstone stays, so the id is never used again. Fenced: false. */
+  remove(grant: Grant): Promise<boolean>;
+
+  close(): Promise<void>;
+}
+
+/** A record that fails its checksum, its order or its form. `seq` where it is known. */
+export class StoreDamagedError extends Error {
+  override readonly name = "StoreDamagedError";
+  constructor(
+    readonly id: string,
+    readonly seq: number | undefined,
+    detail: string,
+  ) {
+    super(`session ${id}${seq === undefined ? "" : ` entry ${seq}`}: ${detail}`);
+  }
+}
+
+/** The store cannot be read or opened now; trying again later may help. */
+export class StoreUnavailableError extends Error {
+  override readonly name = "StoreUnavailableError";
+}
+
+/** The data directory belongs to another process. */
+export class StoreLockedError extends Error {
+  override readonly name = "StoreLockedError";
+}
