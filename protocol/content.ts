@@ -1,0 +1,183 @@
+/**
+ * The values that frames and entries are made of: identifiers, actors, message parts, tools, usage. Owns their zod
+ * schemas; the types are inferred. Never imported as a value by the browser, which takes the types only.
+ */
+import { z } from "zod";
+import { SESSION_ID } from "./ids.ts";
+
+/** Any JSON value. The scan has bounded it before zod sees it, so it is not walked again here. */
+export type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue };
+export const json = z.custom<JsonValue>((value) => value !== undefined, { message: "a JSON value is required" });
+
+export const sessionId = z.string().regex(SESSION_ID, "1–64 of A-Z a-z 0-9 _ -");
+/** Ids of runs, inputs, messages, calls, requests, and the names of agents and tools. */
+export const id = z.string().min(1).max(128);
+/** The name of an agent or a tool: what every model provider accepts. */
+export const toolName = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "1–64 of A-Z a-z 0-9 _ -");
+export const seq = z.int().min(0);
+export const epoch = z.int().min(0);
+export const milliseconds = z.int().min(0);
+
+export const position = z.object({ epoch, seq });
+export type Position = z.infer<typeof position>;
+
+export const role = z.enum(["owner", "editor", "approver", "viewer"]);
+export type Role = z.infer<typeof role>;
+
+export const effect = z.enum(["pure", "idempotent", "once"]);
+export type Effect = z.infer<typeof effect>;
+
+/** Stamped by the server from the authenticated connection, never from a client's words. */
+export const actor = z.object({
+  kind: z.enum(["user", "agent", "provider", "system"]),
+  id,
+  name: z.string().max(256),
+  verified: z.boolean(),
+});
+export type Actor = z.infer<typeof actor>;
+
+export const usage = z.object({
+  inputTokens: z.int().min(0),
+  outputTokens: z.int().min(0),
+  cachedInputTokens: z.int().min(0).optional(),
+  reasoningTokens: z.int().min(0).optional(),
+});
+export type Usage = z.infer<typeof usage>;
+
+// --- Message parts: the shapes of the AI SDK's UIMessage ---
+
+export const textPart = z.object({ type: z.literal("text"), text: z.string(), truncated: z.literal(true).optional() });
+export const reasoningPart = z.object({
+  type: z.literal("reasoning"),
+  text: z.string(),
+  truncated: z.literal(true).optional(),
+});
+/** `url` is http(s) or a data URL. */
+export const filePart = z.object({
+  type: z.literal("file"),
+  mediaType: z.string().min(1).max(256),
+  filename: z.string().max(1024).optional(),
+  url: z.string().regex(/^(https?:|data:)/, "an http, https or data URL"),
+});
+export const dataPart = z.object({
+  type: z.templateLiteral(["data-", z.string()]),
+  id: z.string().max(128).optional(),
+  data: json,
+});
+/** `truncated`: the input or output did not fit where this part is shown; the log's entries have it whole. */
+export const toolPart = z.object({
+  type: z.literal("dynamic-tool"),
+  toolName: z.string().max(256),
+  toolCallId: id,
+  state: z.enum([
+    "input-streaming",
+    "input-available",
+    "approval-requested",
+    "approval-responded",
+    "output-available",
+    "output-error",
+    "output-denied",
+  ]),
+  input: json.optional(),
+  output: json.optional(),
+  errorText: z.string().optional(),
+  approval: z.object({ id, approved: z.boolean().optional(), reason: z.string().optional() }).optional(),
+  truncated: z.literal(true).optional(),
+});
+export type TextPart = z.infer<typeof textPart>;
+export type ReasoningPart = z.infer<typeof reasoningPart>;
+export type FilePart = z.infer<typeof filePart>;
+export type DataPart = z.infer<typeof dataPart>;
+export type ToolPart = z.infer<typeof toolPart>;
+
+export const messagePart = z.union([textPart, reasoningPart, toolPart, filePart, dataPart]);
+export type MessagePart = z.infer<typeof messagePart>;
+
+export const message = z.object({
+  id,
+  role: z.enum(["user", "assistant"]),
+  author: actor,
+  run: id.optional(),
+  parts: z.array(messagePart),
+});
+export type Message = z.infer<typeof message>;
+
+/** What a person may send: text, or parts of text, files and data. */
+export const content = z.union([
+  z.string().min(1),
+  z.array(z.union([textPart, filePart, dataPart])).min(1).max(256),
+]);
+export type Content = z.infer<typeof content>;
+
+export const sendMode = z.enum(["queue", "reject", "steer", "interrupt"]);
+export type SendMode = z.infer<typeof sendMode>;
+
+// --- Tools ---
+
+export const jsonSchema = z.record(z.string(), json);
+export type JsonSchema = z.infer<typeof jsonSchema>;
+
+export const toolSpecification = z.object({
+  name: toolName,
+  description: z.string().max(16_384).default(""),
+  inputSchema: jsonSchema,
+  outputSchema: jsonSchema.optional(),
+  effect: effect.default("once"),
+  timeoutMs: z.int().min(1).max(86_400_000).default(60_000),
+  approval: json.optional(),
+});
+export type ToolSpecification = z.infer<typeof toolSpecification>;
+/** The same before its defaults are filled in: what a provider writes. */
+export type ToolOffer = z.input<typeof toolSpecification>;
+
+export const outcome = z.enum([
+  "ok",
+  "error",
+  "invalid-input",
+  "invalid-output",
+  "denied",
+  "approval-expired",
+  "unavailable",
+  "timeout",
+  "cancelled",
+  "outcome-unknown",
+]);
+export type Outcome = z.infer<typeof outcome>;
+
+export const verdict = z.enum(["stored", "duplicate", "stale", "unknown"]);
+export type Verdict = z.infer<typeof verdict>;
+
+export const callError = z.object({ code: z.string().min(1).max(64), message: z.string().max(65_536) });
+export type CallError = z.infer<typeof callError>;
+
+export const finishReason = z.enum(["stop", "tool-calls", "length", "content-filter", "error", "other"]);
+export type FinishReason = z.infer<typeof finishReason>;
+
+export const runReason = z.enum([
+  "text",
+  "no-action",
+  "max-steps",
+  "max-tokens",
+  "content-filter",
+  "cancelled",
+  "deadline",
+  "error",
+  "interrupted",
+]);
+export type RunReason = z.infer<typeof runReason>;
+
+/** How a session stands, as lists and snapshots show it. Metadata over 4 KiB is left out of lists. */
+export const sessionInfo = z.object({
+  id: sessionId,
+  agent: id,
+  owner: id,
+  title: z.string().optional(),
+  metadata: json.optional(),
+  createdAt: milliseconds,
+  updatedAt: milliseconds,
+  state: z.enum(["idle", "running", "waiting", "closed"]),
+  queued: z.int(),
+  requests: z.int(),
+  forkedFrom: z.object({ session: sessionId, at: seq }).optional(),
+});
+export type SessionInfo = z.infer<typeof sessionInfo>;

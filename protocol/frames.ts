@@ -1,0 +1,412 @@
+/**
+ * Every frame of the wire as zod schemas: client → server requests and notices, server → client frames, and what the
+ * `ok` of each request carries. Owns shapes; order, limits and meaning are in SPEC.md. Entries live in entries.ts.
+ */
+import { z } from "zod";
+import { eventFrame } from "./entries.ts";
+import {
+  actor,
+  callError,
+  content,
+  effect,
+  epoch,
+  id,
+  json,
+  jsonSchema,
+  message,
+  milliseconds,
+  position,
+  role,
+  runReason,
+  sendMode,
+  seq,
+  sessionId,
+  sessionInfo,
+  toolName,
+  toolSpecification,
+  usage,
+  verdict,
+} from "./content.ts";
+import { ERROR_CODES } from "./errors.ts";
+import { MAX_TAIL } from "./version.ts";
+
+const requestId = z.int().min(0).max(0xffff_ffff);
+const attempt = z.int().min(1);
+const limit = z.int().min(1).max(200);
+const cursor = z.string().max(512);
+const title = z.string().max(1024);
+
+function request<T extends string, S extends z.ZodRawShape>(type: T, shape: S) {
+  return z.object({ type: z.literal(type), id: requestId, ...shape });
+}
+
+// --- client → server ---
+
+export const requests = {
+  hello: z.object({
+    type: z.literal("hello"),
+    id: requestId.optional(),
+    protocol: z.int(),
+    instance: z.string().min(1).max(64).optional(),
+    token: z.string().max(8192).optional(),
+    user: z.object({ id, name: z.string().max(256).optional() }).optional(),
+    client: z.object({ name: z.string().max(128), version: z.string().max(64).optional() }).optional(),
+  }),
+  createSession: request("createSession", {
+    agent: id,
+    session: sessionId.optional(),
+    title: title.optional(),
+    metadata: json.optional(),
+    key: id.optional(),
+  }),
+  attach: request("attach", {
+    session: sessionId,
+    after: position.optional(),
+    tail: z.int().min(0).max(MAX_TAIL).optional(),
+  }),
+  detach: request("detach", { session: sessionId }),
+  close: request("close", { session: sessionId }),
+  deleteSession: request("deleteSession", { session: sessionId }),
+  send: request("send", {
+    session: sessionId,
+    key: id,
+    content,
+    mode: sendMode.optional(),
+    agent: id.optional(),
+  }),
+  editInput: request("editInput", { session: sessionId, input: id, content }),
+  withdrawInput: request("withdrawInput", { session: sessionId, input: id }),
+  cancel: request("cancel", { session: sessionId, run: id }),
+  listSessions: request("listSessions", {
+    agent: id.optional(),
+    owner: id.optional(),
+    state: z.enum(["idle", "running", "waiting", "closed"]).optional(),
+    cursor: cursor.optional(),
+    limit: limit.optional(),
+  }),
+  history: request("history", { session: sessionId, cursor: cursor.optional(), limit: limit.optional() }),
+  listAgents: request("listAgents", { cursor: cursor.optional(), limit: limit.optional() }),
+  listTools: request("listTools", {
+    session: sessionId.optional(),
+    cursor: cursor.optional(),
+    limit: limit.optional(),
+  }),
+  updateSession: request("updateSession", {
+    session: sessionId,
+    title: title.optional(),
+    metadata: json.optional(),
+  }),
+  compact: request("compact", { session: sessionId }),
+  fork: request("fork", { session: sessionId, at: seq.optional() }),
+  offerTools: request("offerTools", {
+    tools: z.array(toolSpecification).max(256),
+    session: sessionId.optional(),
+    labels: z.record(z.string().max(64), z.string().max(256)).optional(),
+    maxConcurrent: z.int().min(1).max(10_000).optional(),
+    working: z.array(z.object({ session: sessionId, call: id, attempt })).max(10_000).optional(),
+  }),
+  withdrawTools: request("withdrawTools", { names: z.array(toolName).max(256).optional() }),
+  drain: request("drain", {}),
+  answer: request("answer", {
+    session: sessionId,
+    request: id,
+    decision: z.enum(["approve", "deny"]).optional(),
+    answers: json.optional(),
+    reason: z.string().max(4096).optional(),
+    input: json.optional(),
+  }),
+  grant: request("grant", { session: sessionId, user: id, role }),
+  revoke: request("revoke", { session: sessionId, user: id }),
+  setPresence: request("setPresence", {
+    session: sessionId,
+    typing: z.boolean().optional(),
+    viewing: id.optional(),
+  }),
+  refreshToken: request("refreshToken", { token: z.string().max(8192) }),
+} as const;
+
+/** Client → server frames that have no id and get no `ok`. */
+export const notices = {
+  callAccepted: z.object({ type: z.literal("callAccepted"), session: sessionId, call: id, attempt }),
+  callProgress: z.object({
+    type: z.literal("callProgress"),
+    session: sessionId,
+    call: id,
+    attempt,
+    progress: json,
+  }),
+  callResult: z.object({
+    type: z.literal("callResult"),
+    session: sessionId,
+    call: id,
+    attempt,
+    output: json.optional(),
+    error: callError.optional(),
+  }),
+  pong: z.object({ type: z.literal("pong") }),
+} as const;
+
+export const clientFrames = { ...requests, ...notices } as const;
+
+export type RequestType = keyof typeof requests;
+export type NoticeType = keyof typeof notices;
+export type ClientFrameType = keyof typeof clientFrames;
+export type ClientFrameOf<T extends ClientFrameType> = z.infer<(typeof clientFrames)[T]>;
+/** The same before the schema fills in defaults: what a client writes. */
+export type ClientFrameInputOf<T extends ClientFrameType> = z.input<(typeof clientFrames)[T]>;
+export type ClientFrame = { [T in ClientFrameType]: ClientFrameOf<T> }[ClientFrameType];
+export type ClientFrameInput = { [T in ClientFrameType]: ClientFrameInputOf<T> }[ClientFrameType];
+
+// --- the state that a snapshot carries ---
+
+export const queuedInput = z.object({
+  input: id,
+  key: id,
+  content,
+  mode: sendMode,
+  agent: id.optional(),
+  actor: actor.optional(),
+  seq,
+  at: milliseconds,
+  truncated: z.literal(true).optional(),
+});
+export const openRun = z.object({
+  run: id,
+  input: id,
+  agent: id,
+  model: z.string(),
+  tools: z.array(z.object({ name: id, effect, timeoutMs: z.int() })),
+  startedAt: milliseconds,
+  actor: actor.optional(),
+  step: z.int().min(0),
+  usage,
+  cancelRequested: z.literal(true).optional(),
+});
+export const finishedRun = z.object({
+  run: id,
+  reason: runReason,
+  steps: z.int().min(0),
+  usage,
+  at: milliseconds,
+});
+export const openCall = z.object({
+  call: id,
+  message: id,
+  run: id,
+  tool: z.string(),
+  state: z.enum(["waiting", "dispatched", "accepted", "lost"]),
+  attempt: z.int().min(0),
+  provider: id.optional(),
+  effect: effect.optional(),
+  deadlineAt: milliseconds.optional(),
+});
+export const openRequest = z.object({
+  request: id,
+  kind: z.enum(["approval", "question"]),
+  call: id.optional(),
+  subject: json.optional(),
+  expiresAt: milliseconds,
+});
+/** A message of the history with where it stands in the log. */
+export const historyMessage = message.extend({
+  seq,
+  at: milliseconds,
+  step: z.int().min(1).optional(),
+  finishReason: z.string().optional(),
+  usage: usage.optional(),
+  incomplete: z.literal(true).optional(),
+});
+export const sessionState = z.object({
+  session: sessionInfo,
+  epoch,
+  seq,
+  members: z.record(z.string(), role),
+  queue: z.array(queuedInput),
+  run: openRun.optional(),
+  lastRun: finishedRun.optional(),
+  calls: z.array(openCall),
+  requests: z.array(openRequest),
+  compacted: z.object({ upTo: seq, summary: z.string() }).optional(),
+  messages: z.array(historyMessage),
+});
+export type QueuedInput = z.infer<typeof queuedInput>;
+export type OpenRun = z.infer<typeof openRun>;
+export type OpenCall = z.infer<typeof openCall>;
+export type OpenRequest = z.infer<typeof openRequest>;
+export type HistoryMessage = z.infer<typeof historyMessage>;
+export type SessionState = z.infer<typeof sessionState>;
+
+// --- server → client ---
+
+export const partKind = z.enum(["text", "reasoning", "tool-input"]);
+export type PartKind = z.infer<typeof partKind>;
+const partNumber = z.int().min(0);
+const channel = z.int().min(0);
+
+/** Text of a message that is not committed yet; its parts in order of their beginning. */
+export const partial = z.object({
+  run: id,
+  message: id,
+  parts: z.array(
+    z.object({ part: partNumber, kind: partKind, call: id.optional(), tool: z.string().optional(), text: z.string() }),
+  ),
+});
+export type Partial = z.infer<typeof partial>;
+
+export const serverFrames = {
+  welcome: z.object({
+    type: z.literal("welcome"),
+    id: requestId.optional(),
+    protocol: z.literal(1),
+    connection: id,
+    user: z.object({ id, name: z.string() }),
+    node: z.string(),
+    pingMs: z.int(),
+    limits: z.object({ maxFrame: z.int(), maxInFlight: z.int(), maxPayload: z.int(), maxQueue: z.int() }),
+    features: z.array(z.string()),
+  }),
+  ok: z.looseObject({ type: z.literal("ok"), id: requestId }),
+  error: z.object({
+    type: z.literal("error"),
+    id: requestId.optional(),
+    code: z.enum(ERROR_CODES),
+    message: z.string(),
+    retryable: z.boolean(),
+    retryAfterMs: z.int().min(0).optional(),
+    details: z.record(z.string(), json).optional(),
+  }),
+  event: eventFrame,
+  part: z.object({
+    type: z.literal("part"),
+    channel,
+    message: id,
+    part: partNumber,
+    kind: partKind,
+    call: id.optional(),
+    tool: z.string().optional(),
+  }),
+  delta: z.object({
+    type: z.literal("delta"),
+    channel,
+    message: id,
+    part: partNumber,
+    offset: z.int().min(0),
+    text: z.string(),
+  }),
+  live: z.object({ type: z.literal("live"), session: sessionId, epoch, seq, partial: partial.optional() }),
+  detached: z.object({
+    type: z.literal("detached"),
+    session: sessionId,
+    reason: z.enum(["deleted", "forbidden", "position-lost", "unavailable"]),
+  }),
+  call: z.object({
+    type: z.literal("call"),
+    session: sessionId,
+    call: id,
+    attempt,
+    run: id,
+    agent: id,
+    tool: toolName,
+    input: json,
+    actor,
+    timeoutMs: z.int(),
+  }),
+  callCancel: z.object({ type: z.literal("callCancel"), session: sessionId, call: id, attempt, reason: z.string() }),
+  resultAck: z.object({ type: z.literal("resultAck"), session: sessionId, call: id, attempt, verdict }),
+  presence: z.object({
+    type: z.literal("presence"),
+    session: sessionId,
+    users: z.array(
+      z.object({
+        id,
+        name: z.string(),
+        connections: z.int(),
+        typing: z.boolean().optional(),
+        viewing: id.optional(),
+      }),
+    ),
+  }),
+  toolProgress: z.object({
+    type: z.literal("toolProgress"),
+    session: sessionId,
+    call: id,
+    attempt,
+    progress: json,
+  }),
+  ping: z.object({ type: z.literal("ping") }),
+  authExpiring: z.object({ type: z.literal("authExpiring"), expiresAt: milliseconds }),
+  goaway: z.object({
+    type: z.literal("goaway"),
+    code: z.int(),
+    reconnectAfterMs: z.tuple([z.int().min(0), z.int().min(0)]),
+  }),
+  disconnect: z.object({
+    type: z.literal("disconnect"),
+    code: z.int(),
+    reason: z.string(),
+    reconnect: z.boolean(),
+  }),
+} as const;
+
+export type ServerFrameType = keyof typeof serverFrames;
+export type ServerFrameOf<T extends ServerFrameType> = z.infer<(typeof serverFrames)[T]>;
+export type ServerFrame = { [T in ServerFrameType]: ServerFrameOf<T> }[ServerFrameType];
+
+// --- what `ok` carries, by request ---
+
+export const listedAgent = z.object({
+  name: id,
+  description: z.string(),
+  model: z.string(),
+  tools: z.array(z.string()),
+});
+export const listedTool = z.object({
+  name: toolName,
+  description: z.string(),
+  inputSchema: jsonSchema,
+  outputSchema: jsonSchema.optional(),
+  effect,
+  timeoutMs: z.int(),
+  scope: z.enum(["server", "session"]),
+  providers: z.int(),
+  inFlight: z.int(),
+});
+const committed = z.object({ seq });
+const page = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), cursor: cursor.optional() });
+
+export const results = {
+  createSession: z.object({ session: sessionId, epoch, seq }),
+  attach: z.object({
+    session: sessionInfo,
+    channel,
+    epoch,
+    head: seq,
+    mode: z.enum(["events", "snapshot"]),
+    snapshot: z.object({ epoch, seq, state: sessionState }).optional(),
+  }),
+  detach: z.object({}),
+  close: committed,
+  deleteSession: z.object({}),
+  send: z.object({ seq, input: id, position: z.int().min(0), duplicate: z.boolean() }),
+  editInput: committed,
+  withdrawInput: committed,
+  cancel: z.object({ seq: seq.optional(), state: z.enum(["cancelling", "finished"]) }),
+  listSessions: page(sessionInfo),
+  history: page(historyMessage),
+  listAgents: page(listedAgent),
+  listTools: page(listedTool),
+  updateSession: committed,
+  compact: committed,
+  fork: z.object({ session: sessionId }),
+  offerTools: z.object({ accepted: z.array(toolName) }),
+  withdrawTools: z.object({}),
+  drain: z.object({}),
+  answer: committed,
+  grant: committed,
+  revoke: committed,
+  setPresence: z.object({}),
+  refreshToken: z.object({}),
+} as const satisfies Record<Exclude<RequestType, "hello">, z.ZodType>;
+export type ResultOf<T extends keyof typeof results> = z.infer<(typeof results)[T]>;
+export type ListedAgent = z.infer<typeof listedAgent>;
+export type ListedTool = z.infer<typeof listedTool>;

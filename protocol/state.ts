@@ -1,0 +1,313 @@
+/**
+ * fold: the one way from log entries to a session's state, used by server and client alike. Owns what each entry means
+ * and how much history a state keeps; never does I/O, never changes a state in place (what did not change is shared), so
+ * a state handed out stays what it was. Unknown entries are passed over but their seq counts.
+ */
+import type { EntryBody, EventFrame } from "./entries.ts";
+import type { HistoryMessage, OpenCall, OpenRun, QueuedInput, SessionState } from "./frames.ts";
+import type { MessagePart, SessionInfo, ToolPart, Usage } from "./content.ts";
+import { measure } from "./values.ts";
+
+/** Messages that a state keeps even when they are older than the last compaction. */
+export const RETAIN_MESSAGES = 200;
+/** Bytes of messages that a state keeps; older ones are had by `history`. */
+export const RETAIN_BYTES = 4 * 1024 * 1024;
+
+export const NO_USAGE: Usage = { inputTokens: 0, outputTokens: 0 };
+
+/** The state after `entry`. The first entry (seq 1) needs no state before it. */
+export function fold(state: SessionState | undefined, entry: EventFrame): SessionState {
+  if (state === undefined) return created(entry);
+  const next = { ...applied(state, entry, entry.event), epoch: entry.epoch, seq: entry.seq };
+  const info = describe(next, entry);
+  return info === next.session ? next : { ...next, session: info };
+}
+
+/** The state with its last `tail` messages and any that has open calls. Folding commutes with it, up to RETAIN_MESSAGES. */
+export function cut(state: SessionState, tail: number): SessionState {
+  const from = state.messages.length - tail;
+  return from <= 0 ? state : { ...state, messages: keep(state, state.messages, from) };
+}
+
+function created(entry: EventFrame): SessionState {
+  const body = entry.event;
+  if (body.type !== "session-created") throw new Error(`a log begins with session-created, not ${body.type}`);
+  const session: SessionInfo = {
+    id: entry.session,
+    agent: body.agent,
+    owner: body.owner,
+    createdAt: entry.at,
+    updatedAt: entry.at,
+    state: "idle",
+    queued: 0,
+    requests: 0,
+  };
+  if (body.title !== undefined) session.title = body.title;
+  if (body.metadata !== undefined) session.metadata = body.metadata;
+  if (body.forkedFrom !== undefined) session.forkedFrom = body.forkedFrom;
+  return {
+    session,
+    epoch: entry.epoch,
+    seq: entry.seq,
+    members: { [body.owner]: "owner" },
+    queue: [],
+    calls: [],
+    requests: [],
+    messages: [],
+  };
+}
+
+function applied(state: SessionState, entry: EventFrame, body: EntryBody): SessionState {
+  switch (body.type) {
+    case "session-updated": {
+      const session = { ...state.session };
+      if (body.title !== undefined) session.title = body.title;
+      if (body.metadata !== undefined) session.metadata = body.metadata;
+      return { ...state, session };
+    }
+    case "session-closed":
+      return { ...state, session: { ...state.session, state: "closed" } };
+    case "member-changed": {
+      const members = { ...state.members };
+      if (body.role === null) delete members[body.user];
+      else members[body.user] = body.role;
+      return { ...state, members };
+    }
+    case "input-queued": {
+      const input: QueuedInput = {
+        input: body.input,
+        key: body.key,
+        content: body.content,
+        mode: body.mode,
+        seq: entry.seq,
+        at: entry.at,
+      };
+      if (body.agent !== undefined) input.agent = body.agent;
+      if (entry.actor !== undefined) input.actor = entry.actor;
+      return { ...state, queue: ordered([...state.queue, input]) };
+    }
+    case "input-edited":
+      return {
+        ...state,
+        queue: state.queue.map((item) => (item.input === body.input ? { ...item, content: body.content } : item)),
+      };
+    case "input-withdrawn":
+      return { ...state, queue: state.queue.filter((item) => item.input !== body.input) };
+    case "run-started": {
+      const run: OpenRun = {
+        run: body.run,
+        input: body.input,
+        agent: body.agent,
+        model: body.model,
+        tools: body.tools,
+        startedAt: entry.at,
+        step: 0,
+        usage: NO_USAGE,
+      };
+      if (entry.actor !== undefined) run.actor = entry.actor;
+      return { ...state, run };
+    }
+    case "message":
+      return withMessage(state, entry, body);
+    case "tool-dispatched":
+      return withCall(state, body.call, (call) => ({
+        ...call,
+        state: "dispatched",
+        attempt: body.attempt,
+        provider: body.provider,
+        effect: body.effect,
+        deadlineAt: body.deadlineAt,
+      }));
+    case "tool-accepted":
+      return withCall(state, body.call, (call) => ({ ...call, state: "accepted" }));
+    case "tool-lost":
+      return withCall(state, body.call, (call) => ({ ...call, state: "lost" }));
+    case "tool-result": {
+      const ok = body.outcome === "ok";
+      const denied = body.outcome === "denied" || body.outcome === "approval-expired";
+      const next = withToolPart(state, body.call, (part) => ({
+        ...part,
+        state: ok ? "output-available" : denied ? "output-denied" : "output-error",
+        ...(body.output === undefined ? {} : { output: body.output }),
+        ...(ok ? {} : { errorText: body.error ? `${body.error.code}: ${body.error.message}` : body.outcome }),
+      }));
+      return retained({ ...next, calls: next.calls.filter((call) => call.call !== body.call) });
+    }
+    case "request-opened": {
+      const { type: _, ...request } = body;
+      const next = { ...state, requests: [...state.requests, request] };
+      if (body.call === undefined || body.kind !== "approval") return next;
+      return withToolPart(next, body.call, (part) => ({
+        ...part,
+        state: "approval-requested",
+        approval: { id: body.request },
+      }));
+    }
+    case "request-resolved": {
+      const request = state.requests.find((item) => item.request === body.request);
+      const next = { ...state, requests: state.requests.filter((item) => item.request !== body.request) };
+      if (request?.call === undefined || request.kind !== "approval") return next;
+      return withToolPart(next, request.call, (part) => ({
+        ...part,
+        state: "approval-responded",
+        ...(body.input === undefined ? {} : { input: body.input }),
+        approval: {
+          id: body.request,
+          approved: body.decision === "approve",
+          ...(body.reason === undefined ? {} : { reason: body.reason }),
+        },
+      }));
+    }
+    case "step-finished":
+      if (state.run?.run !== body.run) return state;
+      return { ...state, run: { ...state.run, step: body.step, usage: addUsage(state.run.usage, body.usage) } };
+    case "cancel-requested":
+      return state.run?.run === body.run ? { ...state, run: { ...state.run, cancelRequested: true } } : state;
+    case "compacted": {
+      const from = state.messages.findIndex((item) => item.seq > body.upTo);
+      const since = from < 0 ? state.messages.length : from;
+      const start = Math.max(0, Math.min(since, state.messages.length - RETAIN_MESSAGES));
+      return {
+        ...state,
+        compacted: { upTo: body.upTo, summary: body.summary },
+        messages: keep(state, state.messages, start),
+      };
+    }
+    case "run-finished": {
+      if (state.run?.run !== body.run) return state;
+      const { run: _, ...rest } = state;
+      return {
+        ...rest,
+        lastRun: { run: body.run, reason: body.reason, steps: body.steps, usage: body.usage, at: entry.at },
+      };
+    }
+    case "session-created":
+    case "message-abandoned":
+    case "tool-audit":
+    case "run-recovered":
+      return state;
+    default:
+      body satisfies never;
+      return state;
+  }
+}
+
+/** Interrupts first, then steers, then the rest; each by admission. */
+function ordered(queue: QueuedInput[]): QueuedInput[] {
+  const rank = (item: QueuedInput): number => (item.mode === "interrupt" ? 0 : item.mode === "steer" ? 1 : 2);
+  return queue.sort((a, b) => rank(a) - rank(b) || a.seq - b.seq);
+}
+
+function withMessage(
+  state: SessionState,
+  entry: EventFrame,
+  body: Extract<EntryBody, { type: "message" }>,
+): SessionState {
+  const { message } = body;
+  const item: HistoryMessage = { ...message, seq: entry.seq, at: entry.at };
+  if (body.step !== undefined) item.step = body.step;
+  if (body.finishReason !== undefined) item.finishReason = body.finishReason;
+  if (body.usage !== undefined) item.usage = body.usage;
+  if (body.incomplete) item.incomplete = true;
+  const next = { ...state, messages: [...state.messages, item] };
+  if (message.role === "user") {
+    next.queue = state.queue.filter((queued) => queued.input !== message.id);
+  } else {
+    const opened: OpenCall[] = [];
+    for (const part of message.parts) {
+      if (part.type === "dynamic-tool" && (part.state === "input-available" || part.state === "approval-requested")) {
+        opened.push({
+          call: part.toolCallId,
+          message: message.id,
+          run: message.run ?? entry.run ?? "",
+          tool: part.toolName,
+          state: "waiting",
+          attempt: 0,
+        });
+      }
+    }
+    if (opened.length > 0) next.calls = [...state.calls, ...opened];
+  }
+  return retained(next);
+}
+
+function withCall(state: SessionState, call: string, change: (call: OpenCall) => OpenCall): SessionState {
+  return { ...state, calls: state.calls.map((item) => (item.call === call ? change(item) : item)) };
+}
+
+function withToolPart(state: SessionState, call: string, change: (part: ToolPart) => ToolPart): SessionState {
+  const open = state.calls.find((item) => item.call === call);
+  if (open === undefined) return state;
+  const messages = state.messages.map((message) =>
+    message.id === open.message
+      ? {
+          ...message,
+          parts: message.parts.map((part): MessagePart =>
+            part.type === "dynamic-tool" && part.toolCallId === call ? change(part) : part,
+          ),
+        }
+      : message,
+  );
+  return { ...state, messages };
+}
+
+const sizes = new WeakMap<HistoryMessage, number>();
+
+/** Bytes of one message; remembered, because a message object never changes. */
+export function messageBytes(message: HistoryMessage): number {
+  let bytes = sizes.get(message);
+  if (bytes === undefined) {
+    bytes = measure(message).bytes;
+    sizes.set(message, bytes);
+  }
+  return bytes;
+}
+
+function retained(state: SessionState): SessionState {
+  let bytes = 0;
+  let from = state.messages.length;
+  while (from > 0) {
+    bytes += messageBytes(state.messages[from - 1]!);
+    // The newest message stays, whatever its size.
+    if (bytes > RETAIN_BYTES && from < state.messages.length) break;
+    from--;
+  }
+  return from === 0 ? state : { ...state, messages: keep(state, state.messages, from) };
+}
+
+/** Messages from index `from` on, and earlier ones that still have open calls. */
+function keep(state: SessionState, messages: HistoryMessage[], from: number): HistoryMessage[] {
+  const open = new Set(state.calls.map((call) => call.message));
+  return messages.filter((message, index) => index >= from || open.has(message.id));
+}
+
+/** The session's info after an entry: what lists show, derived from the state alone. */
+function describe(state: SessionState, entry: EventFrame): SessionInfo {
+  const { session } = state;
+  const standing =
+    session.state === "closed"
+      ? "closed"
+      : state.run === undefined
+        ? "idle"
+        : state.requests.length > 0 && state.calls.every((call) => call.state === "waiting")
+          ? "waiting"
+          : "running";
+  return {
+    ...session,
+    state: standing,
+    queued: state.queue.length,
+    requests: state.requests.length,
+    updatedAt: entry.at,
+  };
+}
+
+export function addUsage(a: Usage, b: Usage): Usage {
+  const sum: Usage = { inputTokens: a.inputTokens + b.inputTokens, outputTokens: a.outputTokens + b.outputTokens };
+  if (a.cachedInputTokens !== undefined || b.cachedInputTokens !== undefined) {
+    sum.cachedInputTokens = (a.cachedInputTokens ?? 0) + (b.cachedInputTokens ?? 0);
+  }
+  if (a.reasoningTokens !== undefined || b.reasoningTokens !== undefined) {
+    sum.reasoningTokens = (a.reasoningTokens ?? 0) + (b.reasoningTokens ?? 0);
+  }
+  return sum;
+}
