@@ -38,7 +38,7 @@ export interface KeyRow {
 
 /**
  * One session's share of a batch. `entries` take seq expectedSeq+1, +2, … With `create` the session must never have
- * existed: expectedSeq is 0, and a successful append gives that member the grant under `epoch`.
+ * existed: expectedSeq is 0, there is an entry and an index, and success gives that member the grant under `epoch`.
  */
 export interface AppendItem {
   readonly id: string;
@@ -52,7 +52,8 @@ export interface AppendItem {
 
 /**
  * ok: durable, `seq` = the new head. duplicate: a key exists, nothing was written, `seq` is what the key answers.
- * fenced: the grant is gone. conflict: the head is not expectedSeq (or, creating, the id was used before).
+ * fenced: the grant is gone (or, creating, the member). conflict: the head is not expectedSeq (or, creating, the id was
+ * used before; `head` is 0 for a deleted session).
  * unknown: the write may or may not be there; forget the session, load it again.
  */
 export type AppendResult =
@@ -76,7 +77,7 @@ export interface StoredEntry {
   readonly bytes: Uint8Array;
 }
 
-/** `reader` absent: every session. `cursor`: from the page before. Newest `updatedAt` first, then by id. */
+/** `reader` absent: every session. `cursor`: from the page before, else RangeError. Newest `updatedAt` first, then by id. */
 export interface ListQuery {
   readonly reader?: string;
   readonly limit: number;
@@ -91,27 +92,36 @@ export interface ListPage {
 export interface Store {
   /** Enter the set of processes that may own sessions; `ttlMs` without heartbeat and its grants are free. */
   join(node: string, ttlMs: number): Promise<Member>;
-  /** False: the member is gone and must join again. */
+  /** False: the member is gone (its lease ended), its grants with it, and it must join again. */
   heartbeat(member: Member): Promise<boolean>;
-  /** Gives back every grant of the member. */
+  /** Gives back every grant of the member; what is appended under them from now on is fenced. */
   leave(member: Member): Promise<void>;
 
   /** Reads; needs no grant. `undefined`: no such session, or a deleted one. */
   load(id: string): Promise<Loaded | undefined>;
-  /** Take ownership: epoch = max(previous + 1, clock in ms). A live member's session answers `heldBy`. */
+  /**
+   * Take ownership: epoch = max(previous + 1, clock in ms). Another live member's session answers `heldBy`; one's own is
+   * granted anew and fences the grant before. A member that is gone: StoreUnavailableError. `undefined`: no such session.
+   */
   claim(id: string, member: Member): Promise<Grant | { readonly heldBy: Member } | undefined>;
   release(grant: Grant): Promise<void>;
 
-  /** Each item is atomic and its neighbours independent; at most one item a session in a batch. Durable (fsync) on ok. */
+  /**
+   * Each item is atomic and its neighbours independent; at most one item a session in a batch. Durable (fsync) on ok.
+   * Checked in the order fenced, duplicate, conflict. A malformed batch throws TypeError before anything is written.
+   */
   append(batch: readonly AppendItem[]): Promise<AppendResult[]>;
-  /** Entries with seq > afterSeq, ascending, at most `limit`. Damage throws StoreDamagedError, never a silent gap. */
+  /**
+   * Entries with seq > afterSeq, ascending, at most `limit`; none if there is no such session. Damage throws
+   * StoreDamagedError, never a silent gap.
+   */
   read(id: string, afterSeq: number, limit: number): Promise<StoredEntry[]>;
   /** The seq that a key answers, if it was ever used in the session. */
   lookupKey(id: string, user: string, key: string): Promise<number | undefined>;
 
   /** The one slot for unfinished text; null clears it. Not fsynced. Fenced: false. */
   checkpoint(grant: Grant, body: Uint8Array | null): Promise<boolean>;
-  /** A folded state as of `seq`, so that loading need not fold from 1. Fenced: false. */
+  /** A folded state as of `seq` (up to the head, else TypeError), so that loading need not fold from 1. Fenced: false. */
   snapshot(grant: Grant, seq: number, body: Uint8Array): Promise<boolean>;
 
   list(query: ListQuery): Promise<ListPage>;
@@ -126,21 +136,33 @@ export interface Store {
 /** A record that fails its checksum, its order or its form. `seq` where it is known. */
 export class StoreDamagedError extends Error {
   override readonly name = "StoreDamagedError";
-  constructor(
-    readonly id: string,
-    readonly seq: number | undefined,
-    detail: string,
-  ) {
-    super(`session ${id}${seq === undefined ? "" : ` entry ${seq}`}: ${detail}`);
+  readonly id: string;
+  readonly seq: number | undefined;
+
+  constructor(id: string, seq: number | undefined, detail: string, options?: ErrorOptions) {
+    super(`session ${id}${seq === undefined ? "" : ` entry ${seq}`}: ${detail}`, options);
+    this.id = id;
+    this.seq = seq;
   }
 }
 
-/** The store cannot be read or opened now; trying again later may help. */
+/** The store cannot be read or written now; trying again, after `retryAfterMs` where it is known, may help. */
 export class StoreUnavailableError extends Error {
   override readonly name = "StoreUnavailableError";
+  readonly retryAfterMs: number | undefined;
+
+  constructor(message: string, options?: ErrorOptions & { readonly retryAfterMs?: number }) {
+    super(message, options);
+    this.retryAfterMs = options?.retryAfterMs;
+  }
 }
 
 /** The data directory belongs to another process. */
 export class StoreLockedError extends Error {
   override readonly name = "StoreLockedError";
+}
+
+/** The data directory cannot be used at all: damaged, of a newer format, or not accessible. */
+export class StoreOpenError extends Error {
+  override readonly name = "StoreOpenError";
 }

@@ -1,0 +1,205 @@
+/**
+ * The store without durability: the same semantics as every other home, in Maps. For tests, demos and measurements of
+ * what lies above the store. Never copies an entry: the bytes handed in are the bytes handed out.
+ */
+import { checkBatch, decodeCursor, encodeCursor } from "./check.ts";
+import { Owners } from "./owners.ts";
+import type {
+  AppendItem,
+  AppendResult,
+  Grant,
+  IndexRow,
+  KeyRow,
+  ListPage,
+  ListQuery,
+  Loaded,
+  Member,
+  Store,
+  StoredEntry,
+} from "./store.ts";
+
+interface Session {
+  readonly entries: { readonly epoch: number; readonly bytes: Uint8Array }[];
+  readonly keys: Map<string, number>;
+  index: IndexRow;
+  snapshot?: { readonly seq: number; readonly body: Uint8Array };
+  checkpoint?: Uint8Array;
+}
+
+export interface MemoryStoreOptions {
+  /** Milliseconds since 1970; also the clock of leases, where given. */
+  readonly now?: () => number;
+}
+
+const keyOf = (user: string, key: string): string => JSON.stringify([user, key]);
+
+export class MemoryStore implements Store {
+  readonly #sessions = new Map<string, Session>();
+  readonly #open = new Set<string>();
+  readonly #deleted = new Set<string>();
+  readonly #owners: Owners<undefined>;
+
+  constructor(options: MemoryStoreOptions = {}) {
+    this.#owners = new Owners(options.now);
+  }
+
+  async join(node: string, ttlMs: number): Promise<Member> {
+    return this.#owners.join(node, ttlMs);
+  }
+
+  async heartbeat(member: Member): Promise<boolean> {
+    return this.#owners.heartbeat(member);
+  }
+
+  async leave(member: Member): Promise<void> {
+    this.#owners.leave(member);
+  }
+
+  async load(id: string): Promise<Loaded | undefined> {
+    const session = this.#sessions.get(id);
+    if (session === undefined) return undefined;
+    return {
+      head: session.entries.length,
+      epochAtHead: session.entries.at(-1)?.epoch ?? 0,
+      index: session.index,
+      ...(session.snapshot && { snapshot: session.snapshot }),
+      ...(session.checkpoint && { checkpoint: session.checkpoint }),
+    };
+  }
+
+  async claim(id: string, member: Member): Promise<Grant | { readonly heldBy: Member } | undefined> {
+    this.#owners.assertAlive(member);
+    const session = this.#sessions.get(id);
+    if (session === undefined) return undefined;
+    const holder = this.#owners.holder(id);
+    if (holder !== undefined && holder.id !== member.id) return { heldBy: holder };
+    const { length } = session.entries;
+    return this.#owners.give(id, member, session.entries.at(-1)?.epoch ?? 0, length, undefined);
+  }
+
+  async release(grant: Grant): Promise<void> {
+    this.#owners.forget(grant.id, grant.epoch);
+  }
+
+  async append(batch: readonly AppendItem[]): Promise<AppendResult[]> {
+    checkBatch(batch);
+    return batch.map((item) => (item.create === undefined ? this.#extend(item) : this.#create(item, item.create)));
+  }
+
+  async read(id: string, afterSeq: number, limit: number): Promise<StoredEntry[]> {
+    const entries = this.#sessions.get(id)?.entries.slice(afterSeq, afterSeq + limit) ?? [];
+    return entries.map((entry, at) => ({ seq: afterSeq + at + 1, bytes: entry.bytes }));
+  }
+
+  async lookupKey(id: string, user: string, key: string): Promise<number | undefined> {
+    return this.#sessions.get(id)?.keys.get(keyOf(user, key));
+  }
+
+  async checkpoint(grant: Grant, body: Uint8Array | null): Promise<boolean> {
+    const session = this.#owned(grant);
+    if (session === undefined) return false;
+    if (body === null) delete session.checkpoint;
+    else session.checkpoint = body;
+    return true;
+  }
+
+  async snapshot(grant: Grant, seq: number, body: Uint8Array): Promise<boolean> {
+    const session = this.#owned(grant);
+    if (session === undefined) return false;
+    if (seq > session.entries.length) throw new TypeError("a snapshot cannot be ahead of its log");
+    session.snapshot = { seq, body };
+    return true;
+  }
+
+  async list(query: ListQuery): Promise<ListPage> {
+    const { reader, limit } = query;
+    const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor);
+    const found: { id: string; index: IndexRow }[] = [];
+    for (const [id, { index }] of this.#sessions) {
+      if (reader !== undefined && !index.readers.includes(reader)) continue;
+      if (after === undefined || compare({ id, index }, { id: after.id, index: after }) > 0) found.push({ id, index });
+    }
+    const items = found.toSorted(compare).slice(0, limit);
+    const last = items.at(-1);
+    if (last === undefined || found.length <= limit) return { items };
+    return { items, cursor: encodeCursor({ updatedAt: last.index.updatedAt, id: last.id }) };
+  }
+
+  async orphans(limit: number): Promise<string[]> {
+    const ids: string[] = [];
+    for (const id of this.#open) {
+      if (ids.length >= limit) break;
+      if (this.#owners.holder(id) === undefined) ids.push(id);
+    }
+    return ids;
+  }
+
+  async remove(grant: Grant): Promise<boolean> {
+    if (this.#owned(grant) === undefined) return false;
+    this.#sessions.delete(grant.id);
+    this.#open.delete(grant.id);
+    this.#owners.forget(grant.id);
+    this.#deleted.add(grant.id);
+    return true;
+  }
+
+  async close(): Promise<void> {
+    this.#owners.clear();
+  }
+
+  #owned(grant: Grant): Session | undefined {
+    return this.#owners.under(grant) && this.#sessions.get(grant.id);
+  }
+
+  #create(item: AppendItem, member: Member): AppendResult {
+    const { id, epoch } = item;
+    if (!this.#owners.alive(member)) return { status: "fenced" };
+    const existing = this.#sessions.get(id);
+    const duplicate = existing && duplicateOf(existing, item.keys);
+    if (duplicate !== undefined) return { status: "duplicate", seq: duplicate };
+    if (existing !== undefined) return { status: "conflict", head: existing.entries.length };
+    if (this.#deleted.has(id) || item.index === undefined) return { status: "conflict", head: 0 };
+    const session: Session = { entries: [], keys: new Map(), index: item.index };
+    this.#sessions.set(id, session);
+    this.#write(session, item);
+    this.#owners.admit(id, { member, epoch, head: session.entries.length, row: undefined });
+    return { status: "ok", seq: session.entries.length };
+  }
+
+  #extend(item: AppendItem): AppendResult {
+    const owner = this.#owners.under(item);
+    const session = this.#sessions.get(item.id);
+    if (owner === undefined || session === undefined) return { status: "fenced" };
+    const duplicate = duplicateOf(session, item.keys);
+    if (duplicate !== undefined) return { status: "duplicate", seq: duplicate };
+    if (owner.head !== item.expectedSeq) return { status: "conflict", head: owner.head };
+    this.#write(session, item);
+    owner.head = session.entries.length;
+    return { status: "ok", seq: owner.head };
+  }
+
+  #write(session: Session, item: AppendItem): void {
+    for (const bytes of item.entries) session.entries.push({ epoch: item.epoch, bytes });
+    for (const row of item.keys ?? []) session.keys.set(keyOf(row.user, row.key), row.seq);
+    if (item.index === undefined) return;
+    session.index = item.index;
+    if (item.index.open) this.#open.add(item.id);
+    else this.#open.delete(item.id);
+  }
+}
+
+function duplicateOf(session: Session, keys: readonly KeyRow[] = []): number | undefined {
+  for (const row of keys) {
+    const seq = session.keys.get(keyOf(row.user, row.key));
+    if (seq !== undefined) return seq;
+  }
+  return undefined;
+}
+
+type Listed = { readonly id: string; readonly index: { readonly updatedAt: number } };
+
+/** Newest first; ids compare as bytes, which for their alphabet is how strings compare. */
+function compare(a: Listed, b: Listed): number {
+  if (a.index.updatedAt !== b.index.updatedAt) return b.index.updatedAt - a.index.updatedAt;
+  return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
+}
