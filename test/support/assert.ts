@@ -12,7 +12,7 @@ type ErrorClass = abstract new (...parameters: never[]) => Error;
 
 /**
  * Fails unless the promise (or what the function returns) rejects, and answers what it rejected with.
- * `check`: a pattern for the message, an Error class, or a predicate that must answer true.
+ * `check`: a pattern for the message, an Error class, or a predicate.
  */
 export async function rejects(
   promise: PromiseLike<unknown> | (() => PromiseLike<unknown>),
@@ -33,7 +33,7 @@ export async function rejects(
 function accepts(check: RegExp | ErrorClass | ((error: any) => boolean), error: unknown): boolean {
   if (check instanceof RegExp) return check.test(error instanceof Error ? error.message : String(error));
   if (isErrorClass(check)) return error instanceof check;
-  return check(error) === true;
+  return Boolean(check(error));
 }
 
 function isErrorClass(check: object): check is ErrorClass {

@@ -5,6 +5,7 @@
  * HAULOUT_SKIP_BUILD=1 leaves out the build into .build. Exit code: that of the compiler.
  */
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -30,11 +31,25 @@ function compile() {
     return 1;
   }
   if (forPublishing) rmSync(join(root, "dist"), { recursive: true, force: true });
+  else forgetOldState();
   const project = join(root, forPublishing ? "tsconfig.build.json" : "tsconfig.json");
   const { status } = spawnSync(process.execPath, [compiler, "-p", project], { cwd: root, stdio: "inherit" });
   const main = join(root, "dist", "server", "main.js");
   if (forPublishing && existsSync(main)) chmodSync(main, 0o755);
   return status ?? 1;
+}
+
+/** The compiler's incremental state misses changes of some settings (of `lib`) and of installed packages. */
+function forgetOldState() {
+  const hash = createHash("sha256");
+  for (const name of ["tsconfig.json", "package-lock.json"]) {
+    if (existsSync(join(root, name))) hash.update(readFileSync(join(root, name)));
+  }
+  const settings = hash.digest("hex");
+  const remembered = join(output, "settings");
+  if (existsSync(remembered) && readFileSync(remembered, "utf8") === settings) return;
+  rmSync(join(output, "tsconfig.tsbuildinfo"), { force: true });
+  writeFileSync(remembered, settings);
 }
 
 /** The lock is a file with the holder's process id; one whose holder is gone is taken over. */

@@ -50,7 +50,11 @@ export function spawnNode(args: readonly string[], options: ProcessOptions = {})
 }
 
 /** Starts any command. One that cannot be started throws, as far as the system says so at once. */
-export function spawnProcess(command: string, args: readonly string[], options: ProcessOptions = {}): TestProcess {
+export function spawnProcess(
+  command: string,
+  args: readonly string[],
+  options: ProcessOptions = {},
+): TestProcess {
   const child = spawn(command, [...args], {
     cwd: options.cwd ?? repositoryRoot,
     env: environment(options.env),
@@ -118,7 +122,7 @@ function collect(stream: NodeJS.ReadableStream): { lines: string[]; watchers: Se
   const watchers = new Set<() => boolean>();
   createInterface({ input: stream, crlfDelay: Infinity }).on("line", (line) => {
     lines.push(line);
-    for (const watcher of [...watchers]) watcher();
+    for (const watcher of watchers) watcher();
   });
   return { lines, watchers };
 }

@@ -41,7 +41,9 @@ async function main(): Promise<void> {
   const red: string[] = [];
   if (all) for (const line of hintForMissing(["strace", "chromium", "python3", "cc"])) console.log(line);
   if (process.env["HAULOUT_BUILD_FAILED"]) {
-    console.log(all ? "FAIL the build: see the compiler's errors above" : "note: the compiler reported errors (above)");
+    console.log(
+      all ? "FAIL the build: see the compiler's errors above" : "note: the compiler reported errors (above)",
+    );
     if (all) {
       total.failed++;
       red.push("the build");
@@ -67,8 +69,16 @@ async function main(): Promise<void> {
     if (outcome.failed > 0) red.push(file.path);
   };
   const files = [...sources].toSorted().map(describe);
-  await inParallel(jobs, files.filter((file) => !file.alone), runAndCount);
-  await inParallel(1, files.filter((file) => file.alone), runAndCount);
+  await inParallel(
+    jobs,
+    files.filter((file) => !file.alone),
+    runAndCount,
+  );
+  await inParallel(
+    1,
+    files.filter((file) => file.alone),
+    runAndCount,
+  );
 
   if (red.length > 0) console.log(`\nred: ${red.join(", ")}`);
   console.log(`${total.passed} passed, ${total.failed} failed`);
@@ -81,7 +91,8 @@ function readArguments(given: readonly string[]): { jobs: number; paths: string[
   const jobs = at < 0 ? 2 : Number(paths.splice(at, 2)[1]);
   if (!Number.isInteger(jobs) || jobs < 1) throw new Error("--jobs takes a number from 1");
   const unknown = paths.find((path) => path.startsWith("-"));
-  if (unknown !== undefined) throw new Error(`unknown option ${unknown}; use: npm test -- [--jobs N] [PATH…]`);
+  if (unknown !== undefined)
+    throw new Error(`unknown option ${unknown}; use: npm test -- [--jobs N] [PATH…]`);
   return { jobs, paths };
 }
 
@@ -105,7 +116,11 @@ function describe(path: string): TestFile {
   return { path, deadlineS: limit === undefined ? DEADLINE_S : Number(limit), alone };
 }
 
-async function inParallel<T>(width: number, items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+async function inParallel<T>(
+  width: number,
+  items: readonly T[],
+  work: (item: T) => Promise<void>,
+): Promise<void> {
   const waiting = [...items];
   const lane = async (): Promise<void> => {
     for (let item = waiting.shift(); item !== undefined; item = waiting.shift()) await work(item);

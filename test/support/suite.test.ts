@@ -56,7 +56,11 @@ test("a failing assertion is red and shows its test", async () => {
 test("a thrown string, undefined and an odd error are red", async () => {
   await expectCounts(withSuite(`test("a", () => { throw "hm"; });`), 0, 1, /no Error: 'hm'/);
   await expectCounts(withSuite(`test("a", () => Promise.reject());`), 0, 1, /no Error: undefined/);
-  await expectCounts(withSuite(`test("a", () => { throw Object.assign(new Error("x"), { name: 5 }); });`), 0, 1);
+  await expectCounts(
+    withSuite(`test("a", () => { throw Object.assign(new Error("x"), { name: 5 }); });`),
+    0,
+    1,
+  );
 });
 
 test("a test that never settles is red at its limit, and the next one runs", async () => {
@@ -72,7 +76,12 @@ test("a leaked timer keeps neither a green nor a red file alive", { limitMs: 10_
 test("a file without tests, without run() or with a forgotten suite is red", async () => {
   await expectCounts(`suite("case").run();`, 0, 1, /has no tests/);
   await expectCounts(`suite("case")("a", () => {});`, 0, 1, /never run/);
-  await expectCounts(`${withSuite(`test("a", () => {});`)}\nsuite("other")("b", () => {});`, 1, 1, /never run/);
+  await expectCounts(
+    `${withSuite(`test("a", () => {});`)}\nsuite("other")("b", () => {});`,
+    1,
+    1,
+    /never run/,
+  );
 });
 
 test("a test added after run() is red", async () => {
@@ -102,7 +111,11 @@ test("hooks surround each test, and after.each follows a failed one", async () =
 test("an error outside the test's own promise is red", async () => {
   const text = `test("a", () => new Promise(() => setTimeout(() => { throw new Error("stray"); }, 1)));`;
   await expectCounts(withSuite(text), 0, 1, /stray/);
-  await expectCounts(withSuite(`test("a", async () => { void Promise.reject(7); await new Promise(setImmediate); });`), 0, 1);
+  await expectCounts(
+    withSuite(`test("a", async () => { void Promise.reject(7); await new Promise(setImmediate); });`),
+    0,
+    1,
+  );
 });
 
 test("a process that ends in the middle is red", async () => {
@@ -124,7 +137,10 @@ test("assert.rejects answers the error and checks it", async () => {
   await assert.rejects(() => Promise.reject(new Error("no such thing")), /such/);
   await assert.rejects(assert.rejects(Promise.resolve(1)), /Expected a rejection/);
   await assert.rejects(assert.rejects(Promise.reject(new Error("a")), /b/), /passes/);
-  await assert.rejects(assert.rejects(Promise.reject(new Error("a")), (given) => given.retryable), /passes/);
+  await assert.rejects(
+    assert.rejects(Promise.reject(new Error("a")), (given) => given.retryable),
+    /passes/,
+  );
 });
 
 test("the runner ends with one line of counts, red for what is no test file", async () => {
@@ -150,7 +166,10 @@ test("until answers what it waited for, or says what it missed", async () => {
   void gate.promise.then((value) => (opened = value));
   gate.resolve("open");
   assert.is(await until(() => opened, 1000, "the gate"), "open");
-  await assert.rejects(until(() => false, 20, "a miracle"), /20 ms for a miracle/);
+  await assert.rejects(
+    until(() => false, 20, "a miracle"),
+    /20 ms for a miracle/,
+  );
 });
 
 test("a seed draws the same sequence again", () => {

@@ -56,7 +56,12 @@ let failCurrent: ((error: Error) => void) | undefined;
 export function suite(name: string): Suite {
   if (!started) start();
   const inner = uvu.suite(name);
-  const hooks = { before: [] as Body[], after: [] as Body[], beforeEach: [] as Body[], afterEach: [] as Body[] };
+  const hooks = {
+    before: [] as Body[],
+    after: [] as Body[],
+    beforeEach: [] as Body[],
+    afterEach: [] as Body[],
+  };
   let tests = 0;
   let skips = 0;
   let closed = false;
@@ -189,7 +194,8 @@ function start(): void {
   const main = pathToFileURL(realpathSync(process.argv[1] ?? "")).href;
   import(main)
     .then(async () => {
-      for (const name of unfinished) report(`"${name}"`, new Error("this suite is never run: call test.run()"));
+      for (const name of unfinished)
+        report(`"${name}"`, new Error("this suite is never run: call test.run()"));
       await uvu.exec();
     })
     .catch((thrown: unknown) => report("the test file", toError(thrown)))

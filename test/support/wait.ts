@@ -9,7 +9,11 @@ import { setTimeout as sleep } from "node:timers/promises";
  * Asks every 10 ms until the predicate answers something truthy, and answers that. A throw of the predicate counts as
  * "not yet". Rejects after `ms` with `what` in the message and the last throw as the cause.
  */
-export async function until<T>(predicate: () => T | Promise<T>, ms: number, what: string): Promise<NonNullable<T>> {
+export async function until<T>(
+  predicate: () => T | Promise<T>,
+  ms: number,
+  what: string,
+): Promise<NonNullable<T>> {
   const giveUpAt = performance.now() + ms;
   for (;;) {
     let cause: unknown;
@@ -81,7 +85,8 @@ export function seeded(seed: number): Random {
 export function seedFromEnvironment(): number {
   const given = process.env["HAULOUT_SEED"];
   const seed = given ? Number(given) : Math.floor(Math.random() * 2 ** 32);
-  if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) throw new Error(`HAULOUT_SEED is no 32-bit number: ${given}`);
+  if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32)
+    throw new Error(`HAULOUT_SEED is no 32-bit number: ${given}`);
   console.log(`seed ${seed}`);
   return seed;
 }
