@@ -80,3 +80,17 @@ function decodeJsonLine(line: string): Record<string, unknown> {
   checkJsonValue(value);
   return value as Record<string, unknown>;
 }
+
+/** One encoding of one frame, shared by every reader: the MessagePack bytes, and the JSON line made when first asked for. */
+export class EncodedFrame {
+  readonly bytes: Uint8Array;
+  #line: string | undefined;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+
+  get line(): string {
+    return (this.#line ??= transcodeToJson(this.bytes));
+  }
+}

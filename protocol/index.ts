@@ -27,7 +27,7 @@ export type {
   ServerFrameType,
   SessionState,
 } from "./frames.ts";
-export { decodeBinary, decodeText, decodeTrusted, encodeFrame, encodeJsonFrame, transcodeToJson } from "./codec.ts";
+export { decodeBinary, decodeText, decodeTrusted, EncodedFrame, encodeFrame, encodeJsonFrame, transcodeToJson } from "./codec.ts";
 export { afterClose, CLOSE_CODES, ERROR_CODES, ERRORS, ProtocolError } from "./errors.ts";
 export type { AfterClose, CloseCause, ErrorCode } from "./errors.ts";
 export { newId, SESSION_ID } from "./ids.ts";

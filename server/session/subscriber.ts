@@ -1,0 +1,14 @@
+/**
+ * Subscriber: the port through which entries leave a session. Owns the interface alone; a connection implements it, and
+ * so does the runtime's in-process reader. A session never knows what is behind it and never waits for it.
+ */
+import type { EncodedFrame } from "../../protocol/codec.ts";
+
+export interface Subscriber {
+  /** Takes a frame in order; must not throw and must not block. Ignored once gone. */
+  deliver(frame: EncodedFrame): void;
+  /** undefined: there is room for another page of replay. Else resolves when there is, or when the reader is gone. */
+  room(): Promise<void> | undefined;
+  /** True once the reader will never take another frame. */
+  readonly gone: boolean;
+}
