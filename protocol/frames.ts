@@ -180,7 +180,7 @@ export const openRun = z.object({
   actor: actor.optional(),
   step: z.int().min(0),
   usage,
-  cancelRequested: z.literal(true).optional(),
+  cancelRequested: seq.optional(),
 });
 export const finishedRun = z.object({
   run: id,

@@ -162,7 +162,7 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
       if (state.run?.run !== body.run) return state;
       return { ...state, run: { ...state.run, step: body.step, usage: addUsage(state.run.usage, body.usage) } };
     case "cancel-requested":
-      return state.run?.run === body.run ? { ...state, run: { ...state.run, cancelRequested: true } } : state;
+      return state.run?.run === body.run ? { ...state, run: { ...state.run, cancelRequested: entry.seq } } : state;
     case "compacted": {
       const from = state.messages.findIndex((item) => item.seq > body.upTo);
       const since = from < 0 ? state.messages.length : from;

@@ -1,0 +1,42 @@
+/**
+ * An agent: the immutable definition that a run is executed by. Owns its schema and defaults; what a registered agent may
+ * see and do never changes while a run holds it. Never runs anything.
+ */
+import { z } from "zod";
+import { toolName } from "../../protocol/content.ts";
+
+export const toolChoice = z.union([
+  z.enum(["auto", "none", "required"]),
+  /** This tool must be called in the first step. */
+  z.object({ tool: toolName }),
+]);
+export type ToolChoice = z.infer<typeof toolChoice>;
+
+export const agentDefinition = z.strictObject({
+  name: toolName,
+  description: z.string().max(4096).default(""),
+  /** The system prompt. */
+  instructions: z.string().default(""),
+  /** `provider:name`, or `scripted`. */
+  model: z.string().min(1).default("scripted"),
+  /** Names of the tools it may see; empty: every server tool and the session's own. */
+  tools: z.array(toolName).default([]),
+  /** Model calls in one run. */
+  maxSteps: z.int().min(1).max(1000).default(16),
+  /** Holds for the first step; later steps are free. */
+  toolChoice: toolChoice.default("auto"),
+  /** Asks the model to reason, where it can. */
+  reasoning: z.boolean().default(false),
+  /** A run longer than this ends with reason `deadline`. */
+  runTimeoutMs: z.int().min(1).default(30 * 60_000),
+});
+/** What a caller writes. */
+export type AgentOptions = z.input<typeof agentDefinition>;
+export type Agent = Readonly<z.infer<typeof agentDefinition>>;
+
+/** A frozen agent with its defaults filled in. Throws ZodError for a bad definition. */
+export function defineAgent(options: AgentOptions): Agent {
+  const agent = agentDefinition.parse(options);
+  Object.freeze(agent.tools);
+  return Object.freeze(agent);
+}
