@@ -1,0 +1,291 @@
+/**
+ * One tool call from its message to its one outcome. Owns the rules of attempts, loss, deadline and cancel; yields the
+ * entries to commit and goes on only once they are. Never sends a call before its dispatch is committed, and never
+ * dispatches a `once` call again unless its provider said that it did not start.
+ */
+import type { EntryBody } from "../../protocol/entries.ts";
+import type { Actor, CallError, JsonValue, Outcome } from "../../protocol/content.ts";
+import type { Deadlines } from "./deadlines.ts";
+import type { RegisteredTool } from "./registry.ts";
+import type { CallAnswer, Lease, Router } from "./router.ts";
+import { compileSchema } from "./schema.ts";
+
+export interface CallTimings {
+  /** How long a provider may take to say that it has the call. Default 5 s. */
+  acceptMs?: number;
+  /** How long a cancelled call is waited for. Default 5 s. */
+  cancelMs?: number;
+}
+
+export interface CallRequest {
+  readonly session: string;
+  readonly run: string;
+  readonly agent: string;
+  readonly actor: Actor;
+  readonly call: string;
+  readonly tool: RegisteredTool;
+  readonly input: JsonValue;
+}
+
+export interface CallServices {
+  readonly router: Router;
+  readonly deadlines: Deadlines;
+  readonly now: () => number;
+  readonly timings: CallTimings;
+  readonly onProgress: (call: string, attempt: number, progress: JsonValue) => void;
+}
+
+/** A call that may be begun: its first provider is reserved where one is free. */
+export interface PreparedCall {
+  /** What goes into the append of the call's message. */
+  readonly entries: EntryBody[];
+  /** Runs the call; to be started only when `entries` are committed. Aborting `cancel` cancels it, `stop` leaves it open. */
+  run(cancel: AbortSignal, stop: AbortSignal): AsyncGenerator<EntryBody[], void>;
+}
+
+export function prepareCall(request: CallRequest, services: CallServices): PreparedCall {
+  const { router, now } = services;
+  const { specification } = request.tool;
+  const startedAt = now();
+  const deadlineAt = startedAt + specification.timeoutMs;
+  const ticket = router.open(request.session, request.call, (attempt, progress) =>
+    services.onProgress(request.call, attempt, progress),
+  );
+
+  let attempt = 0;
+  const dispatched = (lease: Lease): EntryBody => {
+    lease.attempt = ++attempt;
+    ticket.attempts.set(attempt, lease.provider.id);
+    return {
+      type: "tool-dispatched",
+      call: request.call,
+      attempt,
+      provider: lease.provider.id,
+      effect: specification.effect,
+      deadlineAt,
+    };
+  };
+  const ended = (outcome: Outcome, more: { output?: JsonValue; error?: CallError } = {}): EntryBody => ({
+    type: "tool-result",
+    call: request.call,
+    ...(attempt > 0 ? { attempt } : {}),
+    outcome,
+    ...more,
+    durationMs: Math.max(0, Math.round(now() - startedAt)),
+  });
+
+  const first = router.tryLease(ticket, request.tool);
+  const entries = first === undefined ? [] : [dispatched(first)];
+  const timers = new Set<() => void>();
+  const { inbox } = ticket;
+
+  async function* run(cancel: AbortSignal, stop: AbortSignal): AsyncGenerator<EntryBody[], void> {
+    const once = specification.effect === "once";
+    const avoid = new Set<string>();
+    let lease = first;
+    let lost = false;
+    let accepted = false;
+    let cancelling = false;
+    let stopped = false;
+    const pending: EntryBody[] = [];
+    let stopAcceptTimer = (): void => {};
+    const after = (ms: number, push: () => void): (() => void) => {
+      const clear = services.deadlines.after(ms, push);
+      timers.add(clear);
+      return clear;
+    };
+    const onCancel = (): void => inbox.push({ type: "cancel" });
+    const onStop = (): void => inbox.push({ type: "stop", cancelCalls: stop.reason === "deleted" });
+
+    /** Sends the current lease; entries when that certainly failed. */
+    const send = (): boolean => {
+      const sent = lease!.send({
+        session: request.session,
+        call: request.call,
+        attempt,
+        run: request.run,
+        agent: request.agent,
+        tool: specification.name,
+        input: request.input,
+        actor: request.actor,
+        timeoutMs: Math.max(0, Math.round(deadlineAt - now())),
+      });
+      accepted = false;
+      lost = false;
+      const current = attempt;
+      if (sent) {
+        stopAcceptTimer = after(services.timings.acceptMs ?? 5000, () =>
+          inbox.push({ type: "unaccepted", attempt: current }),
+        );
+      }
+      return sent;
+    };
+    /** Gives the attempt up; the next one is another provider's where there is one. */
+    const giveUp = (cause: string): EntryBody => {
+      stopAcceptTimer();
+      avoid.add(lease!.provider.id);
+      router.release(lease!);
+      lease = undefined;
+      return { type: "tool-lost", call: request.call, attempt, cause };
+    };
+
+    try {
+      cancel.addEventListener("abort", onCancel);
+      stop.addEventListener("abort", onStop);
+      if (cancel.aborted) onCancel();
+      if (stop.aborted) onStop();
+      after(Math.max(0, deadlineAt - now()), () => inbox.push({ type: "deadline" }));
+      if (lease === undefined) router.wait(ticket, request.tool, avoid);
+      else if (!send()) {
+        yield [giveUp("not-sent")];
+        router.wait(ticket, request.tool, avoid);
+      }
+
+      for (;;) {
+        const event = await inbox.next();
+        switch (event.type) {
+          case "lease":
+            // A wait that a returning provider made needless.
+            if (lease !== undefined && !lost) {
+              router.release(event.lease);
+              break;
+            }
+            {
+              const given = lease === undefined ? [] : [giveUp("disconnected")];
+              lease = event.lease;
+              yield [...given, dispatched(lease)];
+              if (!send()) {
+                yield [giveUp("not-sent")];
+                router.wait(ticket, request.tool, avoid);
+              }
+            }
+            break;
+          case "no-provider":
+            if (lease !== undefined) {
+              if (lost) router.wait(ticket, request.tool, avoid);
+              break;
+            }
+            yield [ended("unavailable", { error: { code: "unavailable", message: event.detail } })];
+            return;
+          case "accepted":
+            if (event.attempt !== attempt || accepted) break;
+            accepted = true;
+            stopAcceptTimer();
+            if (once) pending.push({ type: "tool-accepted", call: request.call, attempt });
+            // A result that is already here goes into the same append.
+            if (pending.length > 0 && inbox.waiting === 0) yield pending.splice(0);
+            break;
+          case "unaccepted":
+            if (event.attempt !== attempt || accepted || lease === undefined || lost) break;
+            lease.cancel("not-accepted");
+            if (once) break;
+            yield [giveUp("not-accepted")];
+            router.wait(ticket, request.tool, avoid);
+            break;
+          case "lost": {
+            if (event.attempt !== attempt || lease === undefined) break;
+            lost = true;
+            stopAcceptTimer();
+            if (!once && !cancelling) router.wait(ticket, request.tool, new Set([lease.provider.id]));
+            break;
+          }
+          case "returned":
+            if (event.attempt !== attempt || lease === undefined) break;
+            lost = false;
+            accepted = true;
+            if (event.working) break;
+            if (once || cancelling) {
+              yield [lostFor(request.call, attempt, "forgotten"), ended("outcome-unknown", unknownError)];
+              return;
+            }
+            yield [giveUp("forgotten")];
+            router.wait(ticket, request.tool, avoid);
+            break;
+          case "grace-over":
+            if (event.attempt !== attempt || lease === undefined) break;
+            yield [
+              lostFor(request.call, attempt, "disconnected"),
+              once || cancelling
+                ? ended("outcome-unknown", unknownError)
+                : ended("unavailable", { error: { code: "unavailable", message: "the provider did not return" } }),
+            ];
+            return;
+          case "result": {
+            const { answer, host } = event;
+            if (answer.error?.code === "not-started" && !cancelling) {
+              if (event.attempt === attempt && lease !== undefined) {
+                yield [giveUp("not-started")];
+                router.wait(ticket, request.tool, avoid);
+              }
+              host.acknowledgeResult({ ...request, attempt: event.attempt }, "stored");
+              break;
+            }
+            const result = judge(answer, request.tool, cancelling);
+            const entry = { ...ended(result.outcome, result.more), attempt: event.attempt };
+            yield [...pending.splice(0), entry];
+            host.acknowledgeResult({ session: request.session, call: request.call, attempt: event.attempt }, "stored");
+            if (event.attempt !== attempt) lease?.cancel("answered");
+            return;
+          }
+          case "deadline":
+            if (cancelling) break;
+            lease?.cancel("deadline");
+            yield [
+              ended("timeout", { error: { code: "timeout", message: `no result within ${specification.timeoutMs} ms` } }),
+            ];
+            return;
+          case "cancel":
+            if (cancelling) break;
+            cancelling = true;
+            if (lease === undefined) {
+              yield [ended("cancelled", cancelledError)];
+              return;
+            }
+            lease.cancel("cancelled");
+            after(services.timings.cancelMs ?? 5000, () => inbox.push({ type: "cancel-unanswered" }));
+            break;
+          case "cancel-unanswered":
+            yield [ended("outcome-unknown", unknownError)];
+            return;
+          case "stop":
+            stopped = true;
+            if (event.cancelCalls) lease?.cancel("deleted");
+            return;
+        }
+      }
+    } finally {
+      cancel.removeEventListener("abort", onCancel);
+      stop.removeEventListener("abort", onStop);
+      for (const clear of timers) clear();
+      if (lease !== undefined) router.release(lease);
+      router.close(ticket, !stopped);
+    }
+  }
+  return { entries, run };
+}
+
+const unknownError = {
+  error: { code: "outcome-unknown", message: "whether the call took effect is not known" },
+} as const;
+const cancelledError = { error: { code: "cancelled", message: "the run was cancelled" } } as const;
+
+function lostFor(call: string, attempt: number, cause: string): EntryBody {
+  return { type: "tool-lost", call, attempt, cause };
+}
+
+function judge(
+  answer: CallAnswer,
+  tool: RegisteredTool,
+  cancelling: boolean,
+): { outcome: Outcome; more: { output?: JsonValue; error?: CallError } } {
+  const { error } = answer;
+  if (error !== undefined) {
+    const confirmed = cancelling && (error.code === "cancelled" || error.code === "not-started");
+    return { outcome: confirmed ? "cancelled" : "error", more: { error } };
+  }
+  const output = answer.output ?? null;
+  const { outputSchema } = tool.specification;
+  const fault = outputSchema === undefined ? undefined : compileSchema(outputSchema)(output);
+  if (fault !== undefined) return { outcome: "invalid-output", more: { error: { code: "invalid-output", message: fault } } };
+  return { outcome: "ok", more: { output } };
+}

@@ -1,0 +1,90 @@
+/**
+ * The in-process provider: executes tools that a hook or the embedder registered, as one more provider with the same
+ * entries. Owns the functions and their abort signals; never a deadline or an outcome (call.ts).
+ */
+import type { Actor, JsonValue, ToolOffer } from "../../protocol/content.ts";
+import { toJsonValue } from "../../protocol/values.ts";
+import { LOCAL_PROVIDER } from "./router.ts";
+import type { Router } from "./router.ts";
+import type { CallReference, ToolCall, ToolHost } from "./tool.ts";
+
+export interface ExecuteContext {
+  readonly session: string;
+  readonly run: string;
+  readonly agent: string;
+  readonly actor: Actor;
+  /** Unique to the call, the same for each attempt. */
+  readonly call: string;
+  readonly signal: AbortSignal;
+  progress(value: JsonValue): void;
+}
+
+/** Its return value becomes the output by the rules of JSON.stringify; what it throws becomes an error result. */
+export type Execute = (input: JsonValue, context: ExecuteContext) => unknown;
+
+/** A tool with the function that executes it in this process. */
+export interface LocalTool extends ToolOffer {
+  execute: Execute;
+}
+
+export class LocalHost implements ToolHost {
+  readonly #functions = new Map<string, Execute>();
+  readonly #running = new Map<string, AbortController>();
+  #router: Router | undefined;
+
+  /** The router that calls come from and results go to. */
+  connect(router: Router): void {
+    this.#router = router;
+  }
+
+  set(name: string, execute: Execute): void {
+    this.#functions.set(name, execute);
+  }
+
+  delete(name: string): void {
+    this.#functions.delete(name);
+  }
+
+  call(call: ToolCall): boolean {
+    const execute = this.#functions.get(call.tool);
+    if (execute === undefined) return false;
+    const abort = new AbortController();
+    this.#running.set(nameOf(call), abort);
+    this.#router?.accepted(LOCAL_PROVIDER, call);
+    void this.#execute(execute, call, abort);
+    return true;
+  }
+
+  async #execute(execute: Execute, call: ToolCall, abort: AbortController): Promise<void> {
+    const reference = { session: call.session, call: call.call, attempt: call.attempt };
+    let answer;
+    try {
+      const output = await execute(call.input, {
+        session: call.session,
+        run: call.run,
+        agent: call.agent,
+        actor: call.actor,
+        call: call.call,
+        signal: abort.signal,
+        progress: (value) => this.#router?.progress(LOCAL_PROVIDER, reference, toJsonValue(value)),
+      });
+      answer = { output: toJsonValue(output) };
+    } catch (error) {
+      const code = abort.signal.aborted ? "cancelled" : "error";
+      answer = { error: { code, message: error instanceof Error ? error.message : String(error) } };
+    }
+    this.#running.delete(nameOf(call));
+    this.#router?.result(LOCAL_PROVIDER, this, reference, answer);
+  }
+
+  cancelCall(reference: CallReference, reason: string): void {
+    this.#running.get(nameOf(reference))?.abort(new Error(reason));
+  }
+
+  /** Nothing is kept for re-sending here: a result and its commit live in one process. */
+  acknowledgeResult(): void {}
+}
+
+function nameOf(reference: CallReference): string {
+  return `${reference.session}/${reference.call}/${reference.attempt}`;
+}

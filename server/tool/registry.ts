@@ -1,0 +1,83 @@
+/**
+ * The tool registry: names and schemas of every tool, by scope, and what an agent may see. Owns schemas only; who
+ * executes a call is the router's. Names of server scope are reserved: no session may shadow them.
+ */
+import type { ToolOffer, ToolSpecification } from "../../protocol/content.ts";
+import { toolSpecification } from "../../protocol/content.ts";
+import { ProtocolError } from "../../protocol/errors.ts";
+import { canonicalSchema, compileSchema } from "./schema.ts";
+
+/** A session id, or "" for the whole server. */
+export type Scope = string;
+export const SERVER_SCOPE: Scope = "";
+
+export interface RegisteredTool {
+  readonly scope: Scope;
+  readonly specification: ToolSpecification;
+  /** Registered in this process by a hook or the embedder: no offer may take its place. */
+  readonly inProcess: boolean;
+}
+
+export class ToolRegistry {
+  readonly #scopes = new Map<Scope, Map<string, RegisteredTool>>([[SERVER_SCOPE, new Map()]]);
+
+  /** Registers an in-process tool; an earlier one of the name is replaced. Throws for a schema that cannot be checked. */
+  register(tool: ToolOffer): void {
+    const specification = toolSpecification.parse(tool);
+    this.#check(specification);
+    this.#scopes.get(SERVER_SCOPE)!.set(specification.name, { scope: SERVER_SCOPE, specification, inProcess: true });
+  }
+
+  /** False when there was no in-process tool of that name. */
+  unregister(name: string): boolean {
+    return this.get(SERVER_SCOPE, name)?.inProcess === true && this.remove(SERVER_SCOPE, name);
+  }
+
+  /** Whether an offer may enter: throws ProtocolError `conflict` with what stands in its way, `bad-frame` for its schema. */
+  admit(scope: Scope, specification: ToolSpecification): void {
+    this.#check(specification);
+    const { name } = specification;
+    const reserved = this.get(SERVER_SCOPE, name);
+    if (reserved !== undefined && (reserved.inProcess || scope !== SERVER_SCOPE)) {
+      throw new ProtocolError("conflict", `tool ${name} is the server's own name`, { details: { tool: name } });
+    }
+    const present = this.get(scope, name);
+    if (present === undefined) return;
+    for (const field of ["inputSchema", "outputSchema", "effect"] as const) {
+      if (canonicalSchema(present.specification[field]) !== canonicalSchema(specification[field])) {
+        throw new ProtocolError("conflict", `tool ${name} is offered with another ${field}`, {
+          details: { tool: name, field, offered: specification[field] ?? null, present: present.specification[field] ?? null },
+        });
+      }
+    }
+  }
+
+  add(scope: Scope, specification: ToolSpecification): void {
+    let tools = this.#scopes.get(scope);
+    if (tools === undefined) this.#scopes.set(scope, (tools = new Map()));
+    if (!tools.has(specification.name)) tools.set(specification.name, { scope, specification, inProcess: false });
+  }
+
+  remove(scope: Scope, name: string): boolean {
+    const tools = this.#scopes.get(scope);
+    const removed = tools?.delete(name) ?? false;
+    if (scope !== SERVER_SCOPE && tools?.size === 0) this.#scopes.delete(scope);
+    return removed;
+  }
+
+  get(scope: Scope, name: string): RegisteredTool | undefined {
+    return this.#scopes.get(scope)?.get(name);
+  }
+
+  /** The tools of a session as an agent sees them: an empty filter is the server's and the session's own. Sorted by name. */
+  visible(filter: readonly string[], session: string): RegisteredTool[] {
+    const all = new Map([...(this.#scopes.get(session) ?? []), ...this.#scopes.get(SERVER_SCOPE)!]);
+    const chosen = filter.length === 0 ? [...all.values()] : filter.flatMap((name) => all.get(name) ?? []);
+    return chosen.sort((a, b) => (a.specification.name < b.specification.name ? -1 : 1));
+  }
+
+  #check(specification: ToolSpecification): void {
+    compileSchema(specification.inputSchema);
+    if (specification.outputSchema !== undefined) compileSchema(specification.outputSchema);
+  }
+}

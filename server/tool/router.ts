@@ -1,0 +1,387 @@
+/**
+ * The router: which provider gets a call, and what its answers mean for the open ones. Owns providers, their pools and
+ * capacity, the grace after a lost socket, and the wait for a free provider. Never decides a call's outcome (call.ts) and
+ * never writes to a log: it pushes events into the ticket of the call.
+ */
+import type { CallError, JsonValue, ToolSpecification, Verdict } from "../../protocol/content.ts";
+import type { Deadlines } from "./deadlines.ts";
+import { Inbox } from "./inbox.ts";
+import { SERVER_SCOPE } from "./registry.ts";
+import type { RegisteredTool, Scope, ToolRegistry } from "./registry.ts";
+import type { CallReference, ToolCall, ToolHost } from "./tool.ts";
+
+export const LOCAL_PROVIDER = "prv_local";
+
+export interface RouterOptions {
+  /** How long a provider that lost its socket is waited for. Default 30 s. */
+  graceMs?: number;
+  /** The same, when a newer connection of the provider is already there. Default 5 s. */
+  supersededGraceMs?: number;
+  /** How long a call waits when its tool has no provider at all. Default 5 s. */
+  noProviderMs?: number;
+  /** Calls that may wait for one tool; further ones are unavailable at once. Default 1000. */
+  maxWaiting?: number;
+}
+
+export interface Offer {
+  readonly tools: readonly ToolSpecification[];
+  readonly scope: Scope;
+  /** Calls this provider executes at once. Default 8. */
+  readonly maxConcurrent?: number | undefined;
+  /** Attempts that the provider is executing from before its return. */
+  readonly working?: readonly CallReference[] | undefined;
+}
+
+export interface CallAnswer {
+  readonly output?: JsonValue | undefined;
+  readonly error?: CallError | undefined;
+}
+
+/** What happens to an open call, in order. */
+export type CallEvent =
+  | { readonly type: "lease"; readonly lease: Lease }
+  | { readonly type: "no-provider"; readonly detail: string }
+  | { readonly type: "accepted"; readonly attempt: number }
+  | { readonly type: "result"; readonly attempt: number; readonly answer: CallAnswer; readonly host: ToolHost }
+  | { readonly type: "lost"; readonly attempt: number }
+  | { readonly type: "returned"; readonly attempt: number; readonly working: boolean }
+  | { readonly type: "grace-over"; readonly attempt: number }
+  | { readonly type: "unaccepted"; readonly attempt: number }
+  | { readonly type: "deadline" }
+  | { readonly type: "cancel" }
+  | { readonly type: "cancel-unanswered" }
+  | { readonly type: "stop"; readonly cancelCalls: boolean };
+
+/** One open call as the router knows it: where its events go, and who was given which attempt. */
+export interface Ticket {
+  readonly session: string;
+  readonly call: string;
+  readonly inbox: Inbox<CallEvent>;
+  readonly attempts: Map<number, string>;
+  readonly onProgress: (attempt: number, progress: JsonValue) => void;
+  /** Results that came when the call was being ended by another one; they get their verdict at the end. */
+  readonly late: { readonly host: ToolHost; readonly reference: CallReference }[];
+  answered: number | undefined;
+}
+
+/** One unit of a provider's capacity, held by one attempt of one call. */
+export class Lease {
+  readonly provider: Provider;
+  readonly ticket: Ticket;
+  attempt = 0;
+  /** The socket that the call went out on; another one later is the provider's return. */
+  host: ToolHost | undefined;
+
+  constructor(provider: Provider, ticket: Ticket) {
+    this.provider = provider;
+    this.ticket = ticket;
+  }
+
+  /** False when the call certainly did not leave the server. */
+  send(call: ToolCall): boolean {
+    this.host = this.provider.host;
+    return this.host?.call(call) ?? false;
+  }
+
+  cancel(reason: string): void {
+    this.provider.host?.cancelCall(
+      { session: this.ticket.session, call: this.ticket.call, attempt: this.attempt },
+      reason,
+    );
+  }
+}
+
+interface Provider {
+  readonly id: string;
+  host: ToolHost | undefined;
+  maxConcurrent: number;
+  readonly leases: Set<Lease>;
+  readonly pools: Set<Pool>;
+  forget: (() => void) | undefined;
+}
+
+interface Waiter {
+  readonly ticket: Ticket;
+  readonly avoid: ReadonlySet<string>;
+}
+
+interface Pool {
+  readonly scope: Scope;
+  readonly name: string;
+  readonly providers: Set<Provider>;
+  readonly waiters: Waiter[];
+  stopCheck: (() => void) | undefined;
+}
+
+export class Router {
+  readonly #registry: ToolRegistry;
+  readonly #deadlines: Deadlines;
+  readonly #options: Required<RouterOptions>;
+  readonly #providers = new Map<string, Provider>();
+  readonly #pools = new Map<string, Pool>();
+  readonly #tickets = new Map<string, Ticket>();
+  readonly #local: Provider;
+
+  constructor(registry: ToolRegistry, local: ToolHost, deadlines: Deadlines, options: RouterOptions = {}) {
+    this.#registry = registry;
+    this.#deadlines = deadlines;
+    this.#options = {
+      graceMs: options.graceMs ?? 30_000,
+      supersededGraceMs: options.supersededGraceMs ?? 5000,
+      noProviderMs: options.noProviderMs ?? 5000,
+      maxWaiting: options.maxWaiting ?? 1000,
+    };
+    this.#local = {
+      id: LOCAL_PROVIDER,
+      host: local,
+      maxConcurrent: Number.MAX_SAFE_INTEGER,
+      leases: new Set(),
+      pools: new Set(),
+      forget: undefined,
+    };
+  }
+
+  // --- the provider's side ---
+
+  /** Adds a provider's tools; all or none. Throws ProtocolError `conflict` or `bad-frame`. */
+  offer(id: string, host: ToolHost, offer: Offer): string[] {
+    for (const tool of offer.tools) this.#registry.admit(offer.scope, tool);
+    let provider = this.#providers.get(id);
+    if (provider === undefined) {
+      provider = { id, host, maxConcurrent: 8, leases: new Set(), pools: new Set(), forget: undefined };
+      this.#providers.set(id, provider);
+    }
+    provider.forget?.();
+    provider.forget = undefined;
+    provider.host = host;
+    if (offer.maxConcurrent !== undefined) provider.maxConcurrent = offer.maxConcurrent;
+    const pools = offer.tools.map((tool) => {
+      this.#registry.add(offer.scope, tool);
+      const pool = this.#pool(offer.scope, tool.name);
+      pool.providers.add(provider);
+      provider.pools.add(pool);
+      pool.stopCheck?.();
+      pool.stopCheck = undefined;
+      return pool;
+    });
+    this.#readopt(provider, host, offer.working ?? []);
+    for (const pool of pools) this.#serve(pool);
+    return offer.tools.map((tool) => tool.name);
+  }
+
+  /** Takes tools back (all when no names are given); calls in flight go on. */
+  withdraw(id: string, names?: readonly string[]): void {
+    const provider = this.#providers.get(id);
+    if (provider === undefined) return;
+    for (const pool of provider.pools) {
+      if (names === undefined || names.includes(pool.name)) this.#leavePool(provider, pool);
+    }
+    this.#forgetIfUnused(provider);
+  }
+
+  /** The provider's socket is gone. `superseded`: a newer connection of it is there already. */
+  gone(id: string, host: ToolHost, superseded: boolean): void {
+    const provider = this.#providers.get(id);
+    if (provider === undefined || provider.host !== host) return;
+    provider.host = undefined;
+    const grace = superseded ? this.#options.supersededGraceMs : this.#options.graceMs;
+    provider.forget = this.#deadlines.after(grace, () => this.#graceOver(provider));
+    for (const lease of provider.leases) lease.ticket.inbox.push({ type: "lost", attempt: lease.attempt });
+    for (const pool of provider.pools) this.#checkEmpty(pool);
+  }
+
+  accepted(id: string, reference: CallReference): void {
+    const ticket = this.#ticketOf(id, reference);
+    ticket?.inbox.push({ type: "accepted", attempt: reference.attempt });
+  }
+
+  progress(id: string, reference: CallReference, progress: JsonValue): void {
+    this.#ticketOf(id, reference)?.onProgress(reference.attempt, progress);
+  }
+
+  /** False: no such call is open for this provider, and only the log knows the verdict. */
+  result(id: string, host: ToolHost, reference: CallReference, answer: CallAnswer): boolean {
+    const ticket = this.#ticketOf(id, reference);
+    if (ticket === undefined) return false;
+    if (ticket.answered === undefined) {
+      if (answer.error?.code !== "not-started") ticket.answered = reference.attempt;
+      ticket.inbox.push({ type: "result", attempt: reference.attempt, answer, host });
+    } else {
+      ticket.late.push({ host, reference });
+    }
+    return true;
+  }
+
+  // --- the call's side ---
+
+  open(session: string, call: string, onProgress: Ticket["onProgress"]): Ticket {
+    const ticket: Ticket = {
+      session,
+      call,
+      inbox: new Inbox(),
+      attempts: new Map(),
+      onProgress,
+      late: [],
+      answered: undefined,
+    };
+    this.#tickets.set(`${session}/${call}`, ticket);
+    return ticket;
+  }
+
+  /** Ends a ticket. With an outcome in the log, results that came too late get their verdict now. */
+  close(ticket: Ticket, committed: boolean): void {
+    this.#tickets.delete(`${ticket.session}/${ticket.call}`);
+    for (const { host, reference } of committed ? ticket.late : []) {
+      const verdict: Verdict = reference.attempt === ticket.answered ? "duplicate" : "stale";
+      host.acknowledgeResult(reference, verdict);
+    }
+    for (const pool of this.#pools.values()) {
+      const waiting = pool.waiters.findIndex((waiter) => waiter.ticket === ticket);
+      if (waiting >= 0) pool.waiters.splice(waiting, 1);
+    }
+  }
+
+  /** Reserves the least busy free provider of the tool, if there is one now. */
+  tryLease(ticket: Ticket, tool: RegisteredTool, avoid: ReadonlySet<string> = new Set()): Lease | undefined {
+    if (tool.inProcess) return new Lease(this.#local, ticket);
+    const pool = this.#pools.get(poolKey(tool.scope, tool.specification.name));
+    if (pool === undefined || pool.waiters.length > 0) return undefined;
+    return this.#choose(pool, ticket, avoid);
+  }
+
+  /** Sends the ticket a `lease` as soon as a provider is free, or `no-provider`. */
+  wait(ticket: Ticket, tool: RegisteredTool, avoid: ReadonlySet<string>): void {
+    const pool = this.#pool(tool.scope, tool.specification.name);
+    if (pool.waiters.length >= this.#options.maxWaiting) {
+      ticket.inbox.push({ type: "no-provider", detail: "too many calls wait for this tool" });
+      return;
+    }
+    pool.waiters.push({ ticket, avoid });
+    this.#serve(pool);
+    this.#checkEmpty(pool);
+  }
+
+  release(lease: Lease): void {
+    if (!lease.provider.leases.delete(lease)) return;
+    for (const pool of lease.provider.pools) this.#serve(pool);
+    this.#forgetIfUnused(lease.provider);
+  }
+
+  /** Providers of a tool with a live socket, and their calls in flight. */
+  load(tool: RegisteredTool): { providers: number; inFlight: number } {
+    if (tool.inProcess) return { providers: 1, inFlight: this.#local.leases.size };
+    const providers = [...(this.#pools.get(poolKey(tool.scope, tool.specification.name))?.providers ?? [])];
+    return {
+      providers: providers.filter((provider) => provider.host !== undefined).length,
+      inFlight: providers.reduce((sum, provider) => sum + provider.leases.size, 0),
+    };
+  }
+
+  get openCalls(): number {
+    return this.#tickets.size;
+  }
+
+  // --- inside ---
+
+  #ticketOf(id: string, reference: CallReference): Ticket | undefined {
+    const ticket = this.#tickets.get(`${reference.session}/${reference.call}`);
+    return ticket?.attempts.get(reference.attempt) === id ? ticket : undefined;
+  }
+
+  #pool(scope: Scope, name: string): Pool {
+    const key = poolKey(scope, name);
+    let pool = this.#pools.get(key);
+    if (pool === undefined) {
+      pool = { scope, name, providers: new Set(), waiters: [], stopCheck: undefined };
+      this.#pools.set(key, pool);
+    }
+    return pool;
+  }
+
+  #choose(pool: Pool, ticket: Ticket, avoid: ReadonlySet<string>): Lease | undefined {
+    let best: Provider | undefined;
+    for (const provider of pool.providers) {
+      if (provider.host === undefined || provider.leases.size >= provider.maxConcurrent) continue;
+      const better =
+        best === undefined ||
+        Number(avoid.has(provider.id)) < Number(avoid.has(best.id)) ||
+        (avoid.has(provider.id) === avoid.has(best.id) && provider.leases.size < best.leases.size);
+      if (better) best = provider;
+    }
+    if (best === undefined) return undefined;
+    const lease = new Lease(best, ticket);
+    best.leases.add(lease);
+    return lease;
+  }
+
+  #serve(pool: Pool): void {
+    while (pool.waiters.length > 0) {
+      const { ticket, avoid } = pool.waiters[0]!;
+      const lease = this.#choose(pool, ticket, avoid);
+      if (lease === undefined) return;
+      pool.waiters.shift();
+      ticket.inbox.push({ type: "lease", lease });
+    }
+    this.#dropIfUnused(pool);
+  }
+
+  /** Calls of a tool that nobody offers wait a bounded time. */
+  #checkEmpty(pool: Pool): void {
+    if (pool.waiters.length === 0 || pool.stopCheck !== undefined || this.#hasHost(pool)) return;
+    pool.stopCheck = this.#deadlines.after(this.#options.noProviderMs, () => {
+      pool.stopCheck = undefined;
+      if (this.#hasHost(pool)) return;
+      for (const { ticket } of pool.waiters.splice(0)) {
+        ticket.inbox.push({ type: "no-provider", detail: `nobody offers ${pool.name} now` });
+      }
+      this.#dropIfUnused(pool);
+    });
+  }
+
+  #hasHost(pool: Pool): boolean {
+    for (const provider of pool.providers) if (provider.host !== undefined) return true;
+    return false;
+  }
+
+  /** A provider is back: calls that went out on its old socket are either still being worked on, or forgotten. */
+  #readopt(provider: Provider, host: ToolHost, working: readonly CallReference[]): void {
+    for (const lease of provider.leases) {
+      if (lease.host === undefined || lease.host === host) continue;
+      lease.host = host;
+      const { ticket, attempt } = lease;
+      const named = working.some(
+        (item) => item.session === ticket.session && item.call === ticket.call && item.attempt === attempt,
+      );
+      ticket.inbox.push({ type: "returned", attempt, working: named });
+    }
+  }
+
+  #graceOver(provider: Provider): void {
+    provider.forget = undefined;
+    for (const lease of provider.leases) lease.ticket.inbox.push({ type: "grace-over", attempt: lease.attempt });
+    for (const pool of provider.pools) this.#leavePool(provider, pool);
+    this.#forgetIfUnused(provider);
+  }
+
+  #leavePool(provider: Provider, pool: Pool): void {
+    pool.providers.delete(provider);
+    provider.pools.delete(pool);
+    if (pool.providers.size === 0) this.#registry.remove(pool.scope, pool.name);
+    this.#checkEmpty(pool);
+    this.#dropIfUnused(pool);
+  }
+
+  #dropIfUnused(pool: Pool): void {
+    if (pool.providers.size === 0 && pool.waiters.length === 0) this.#pools.delete(poolKey(pool.scope, pool.name));
+  }
+
+  #forgetIfUnused(provider: Provider): void {
+    if (provider.id === LOCAL_PROVIDER || provider.pools.size > 0 || provider.leases.size > 0) return;
+    provider.forget?.();
+    this.#providers.delete(provider.id);
+  }
+}
+
+function poolKey(scope: Scope, name: string): string {
+  return scope === SERVER_SCOPE ? name : `${scope}/${name}`;
+}

@@ -1,0 +1,87 @@
+/**
+ * JSON Schema checks of tool inputs and outputs: a maintained validator with regular expressions that run in linear time.
+ * Owns the bounds of a schema and the cache of compiled ones; never decides what a failed check means.
+ */
+import { Ajv, type ErrorObject } from "ajv";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import { RE2JS } from "re2js";
+import type { JsonSchema, JsonValue } from "../../protocol/content.ts";
+import { ProtocolError } from "../../protocol/errors.ts";
+import { measure } from "../../protocol/values.ts";
+
+export const MAX_SCHEMA_BYTES = 128 * 1024;
+export const MAX_SCHEMA_DEPTH = 24;
+const MAX_CACHED = 1000;
+
+/** undefined: the value fits. Else what is wrong, for the model to read. */
+export type SchemaCheck = (value: JsonValue) => string | undefined;
+
+const compiled = new Map<string, SchemaCheck>();
+
+/** A schema as text that is equal for equal schemas, whatever the order of their keys. */
+export function canonicalSchema(schema: JsonValue | undefined): string {
+  if (schema === undefined) return "";
+  if (Array.isArray(schema)) return `[${schema.map(canonicalSchema).join()}]`;
+  if (typeof schema === "object" && schema !== null) {
+    const fields = Object.keys(schema).sort();
+    return `{${fields.map((key) => `${JSON.stringify(key)}:${canonicalSchema(schema[key])}`).join()}}`;
+  }
+  return JSON.stringify(schema);
+}
+
+/** Compiles a schema, once for all equal ones. Throws ProtocolError `bad-frame` for one that cannot be checked. */
+export function compileSchema(schema: JsonSchema): SchemaCheck {
+  const size = measure(schema);
+  if (size.bytes > MAX_SCHEMA_BYTES || size.depth > MAX_SCHEMA_DEPTH) {
+    throw new ProtocolError("too-large", "a tool's schema is over the limit", {
+      details: { ...size, maxBytes: MAX_SCHEMA_BYTES, maxDepth: MAX_SCHEMA_DEPTH },
+    });
+  }
+  const key = canonicalSchema(schema);
+  let check = compiled.get(key);
+  if (check === undefined) {
+    check = compile(schema);
+    if (compiled.size >= MAX_CACHED) compiled.delete(compiled.keys().next().value!);
+    compiled.set(key, check);
+  }
+  return check;
+}
+
+const linearRegExp = Object.assign(
+  (pattern: string) => {
+    const expression = RE2JS.compile(pattern);
+    return { test: (text: string) => expression.matcher(text).find() };
+  },
+  { code: "linear" },
+);
+
+function compile(schema: JsonSchema): SchemaCheck {
+  const older = typeof schema["$schema"] === "string" && /draft-0[4-7]/.test(schema["$schema"]);
+  // One instance a schema: ids of one provider's schemas must not meet another's.
+  const Validator = older ? Ajv : Ajv2020;
+  try {
+    const ajv = new Validator({
+      strict: false,
+      validateFormats: false,
+      logger: false,
+      code: { regExp: linearRegExp as never },
+    });
+    const validate = ajv.compile(schema);
+    return (value) => {
+      try {
+        return validate(value) ? undefined : describe(validate.errors ?? []);
+      } catch (error) {
+        return `the schema could not be checked: ${(error as Error).message}`;
+      }
+    };
+  } catch (error) {
+    throw new ProtocolError("bad-frame", `a schema that cannot be checked: ${(error as Error).message}`);
+  }
+}
+
+function describe(errors: readonly ErrorObject[]): string {
+  return errors
+    .slice(0, 5)
+    .map((error) => `${error.instancePath || "the value"} ${error.message ?? "is not valid"}`)
+    .join("; ");
+}
