@@ -45,7 +45,7 @@ export function transcodeToJson(bytes: Uint8Array): string {
  */
 export function* decodeBinary(bytes: Uint8Array): Generator<Record<string, unknown>, void> {
   if (bytes.length === 0) throw new ProtocolError("bad-frame", "an empty message");
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const end = scanMsgpack(bytes, at);
     yield unpackr.unpack(bytes.subarray(at, end)) as Record<string, unknown>;
     at = end;
@@ -58,12 +58,25 @@ export function* decodeBinary(bytes: Uint8Array): Generator<Record<string, unkno
  */
 export function* decodeText(text: string): Generator<Record<string, unknown>, void> {
   let empty = true;
-  for (const line of text.split("\n")) {
-    if (line.trim() === "") continue;
-    empty = false;
-    yield decodeJsonLine(line);
+  // Line by line, for a message of a million newlines must not become a million strings.
+  for (let at = 0; at < text.length;) {
+    const newline = text.indexOf("\n", at);
+    const end = newline < 0 ? text.length : newline;
+    if (!isBlank(text, at, end)) {
+      empty = false;
+      yield decodeJsonLine(text.slice(at, end));
+    }
+    at = end + 1;
   }
   if (empty) throw new ProtocolError("bad-frame", "an empty message");
+}
+
+function isBlank(text: string, from: number, to: number): boolean {
+  for (let at = from; at < to; at++) {
+    const code = text.charCodeAt(at);
+    if (code !== 0x20 && code !== 0x09 && code !== 0x0d) return false;
+  }
+  return true;
 }
 
 function decodeJsonLine(line: string): Record<string, unknown> {

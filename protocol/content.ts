@@ -7,11 +7,15 @@ import { SESSION_ID } from "./ids.ts";
 
 /** Any JSON value. The scan has bounded it before zod sees it, so it is not walked again here. */
 export type JsonValue = string | number | boolean | null | JsonValue[] | { [key: string]: JsonValue };
-export const json = z.custom<JsonValue>((value) => value !== undefined, { message: "a JSON value is required" });
+export const json = z.custom<JsonValue>((value) => value !== undefined, {
+  message: "a JSON value is required",
+});
 
 export const sessionId = z.string().regex(SESSION_ID, "1–64 of A-Z a-z 0-9 _ -");
 /** Ids of runs, inputs, messages, calls, requests, and the names of agents and tools. */
 export const id = z.string().min(1).max(128);
+/** A user. Members are keyed by it, and the wire has no key `__proto__`. */
+export const userId = id.refine((value) => value !== "__proto__", "no user is named __proto__");
 /** The name of an agent or a tool: what every model provider accepts. */
 export const toolName = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "1–64 of A-Z a-z 0-9 _ -");
 export const seq = z.int().min(0);
@@ -46,7 +50,11 @@ export type Usage = z.infer<typeof usage>;
 
 // --- Message parts: the shapes of the AI SDK's UIMessage ---
 
-export const textPart = z.object({ type: z.literal("text"), text: z.string(), truncated: z.literal(true).optional() });
+export const textPart = z.object({
+  type: z.literal("text"),
+  text: z.string(),
+  truncated: z.literal(true).optional(),
+});
 export const reasoningPart = z.object({
   type: z.literal("reasoning"),
   text: z.string(),
@@ -105,7 +113,10 @@ export type Message = z.infer<typeof message>;
 /** What a person may send: text, or parts of text, files and data. */
 export const content = z.union([
   z.string().min(1),
-  z.array(z.union([textPart, filePart, dataPart])).min(1).max(256),
+  z
+    .array(z.union([textPart, filePart, dataPart]))
+    .min(1)
+    .max(256),
 ]);
 export type Content = z.infer<typeof content>;
 

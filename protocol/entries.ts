@@ -114,7 +114,13 @@ export const entryBodies = {
     input: json.optional(),
     by: z.array(actor).optional(),
   }),
-  "step-finished": z.object({ type: z.literal("step-finished"), run: id, step: z.int().min(1), finishReason, usage }),
+  "step-finished": z.object({
+    type: z.literal("step-finished"),
+    run: id,
+    step: z.int().min(1),
+    finishReason,
+    usage,
+  }),
   "cancel-requested": z.object({ type: z.literal("cancel-requested"), run: id }),
   "run-recovered": z.object({
     type: z.literal("run-recovered"),

@@ -25,6 +25,7 @@ import {
   toolName,
   toolSpecification,
   usage,
+  userId,
   verdict,
 } from "./content.ts";
 import { ERROR_CODES } from "./errors.ts";
@@ -49,7 +50,7 @@ export const requests = {
     protocol: z.int(),
     instance: z.string().min(1).max(64).optional(),
     token: z.string().max(8192).optional(),
-    user: z.object({ id, name: z.string().max(256).optional() }).optional(),
+    user: z.object({ id: userId, name: z.string().max(256).optional() }).optional(),
     client: z.object({ name: z.string().max(128), version: z.string().max(64).optional() }).optional(),
   }),
   createSession: request("createSession", {
@@ -103,7 +104,10 @@ export const requests = {
     session: sessionId.optional(),
     labels: z.record(z.string().max(64), z.string().max(256)).optional(),
     maxConcurrent: z.int().min(1).max(10_000).optional(),
-    working: z.array(z.object({ session: sessionId, call: id, attempt })).max(10_000).optional(),
+    working: z
+      .array(z.object({ session: sessionId, call: id, attempt }))
+      .max(10_000)
+      .optional(),
   }),
   withdrawTools: request("withdrawTools", { names: z.array(toolName).max(256).optional() }),
   drain: request("drain", {}),
@@ -115,8 +119,8 @@ export const requests = {
     reason: z.string().max(4096).optional(),
     input: json.optional(),
   }),
-  grant: request("grant", { session: sessionId, user: id, role }),
-  revoke: request("revoke", { session: sessionId, user: id }),
+  grant: request("grant", { session: sessionId, user: userId, role }),
+  revoke: request("revoke", { session: sessionId, user: userId }),
   setPresence: request("setPresence", {
     session: sessionId,
     typing: z.boolean().optional(),
@@ -248,7 +252,13 @@ export const partial = z.object({
   run: id,
   message: id,
   parts: z.array(
-    z.object({ part: partNumber, kind: partKind, call: id.optional(), tool: z.string().optional(), text: z.string() }),
+    z.object({
+      part: partNumber,
+      kind: partKind,
+      call: id.optional(),
+      tool: z.string().optional(),
+      text: z.string(),
+    }),
   ),
 });
 export type Partial = z.infer<typeof partial>;
@@ -311,7 +321,13 @@ export const serverFrames = {
     actor,
     timeoutMs: z.int(),
   }),
-  callCancel: z.object({ type: z.literal("callCancel"), session: sessionId, call: id, attempt, reason: z.string() }),
+  callCancel: z.object({
+    type: z.literal("callCancel"),
+    session: sessionId,
+    call: id,
+    attempt,
+    reason: z.string(),
+  }),
   resultAck: z.object({ type: z.literal("resultAck"), session: sessionId, call: id, attempt, verdict }),
   presence: z.object({
     type: z.literal("presence"),

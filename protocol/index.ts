@@ -27,12 +27,29 @@ export type {
   ServerFrameType,
   SessionState,
 } from "./frames.ts";
-export { decodeBinary, decodeText, decodeTrusted, EncodedFrame, encodeFrame, encodeJsonFrame, transcodeToJson } from "./codec.ts";
+export {
+  decodeBinary,
+  decodeText,
+  decodeTrusted,
+  EncodedFrame,
+  encodeFrame,
+  encodeJsonFrame,
+  transcodeToJson,
+} from "./codec.ts";
 export { afterClose, CLOSE_CODES, ERROR_CODES, ERRORS, ProtocolError } from "./errors.ts";
 export type { AfterClose, CloseCause, ErrorCode } from "./errors.ts";
 export { newId, SESSION_ID } from "./ids.ts";
 export type { IdPrefix } from "./ids.ts";
 export { checkJsonValue, scanJson, scanMsgpack } from "./scan.ts";
-export { addUsage, cut, fold, messageBytes, NO_USAGE, RETAIN_BYTES, RETAIN_MESSAGES } from "./state.ts";
+export {
+  addUsage,
+  cut,
+  fold,
+  messageBytes,
+  NO_USAGE,
+  RETAIN_BYTES,
+  RETAIN_MESSAGES,
+  roleOf,
+} from "./state.ts";
 export { checkPayload, cutText, measure, toJsonValue } from "./values.ts";
 export * from "./version.ts";

@@ -96,7 +96,8 @@ export function scanMsgpack(bytes: Uint8Array, start = 0): number {
           const high = byte === 0xcf ? view.getUint32(at) : view.getInt32(at);
           const value = high * 0x1_0000_0000 + view.getUint32(at + 4);
           // 2^53 itself is refused with its neighbours: the sum above cannot tell it from 2^53 + 1.
-          if (value > Number.MAX_SAFE_INTEGER || value < Number.MIN_SAFE_INTEGER) refuse("an integer beyond 2^53");
+          if (value > Number.MAX_SAFE_INTEGER || value < Number.MIN_SAFE_INTEGER)
+            refuse("an integer beyond 2^53");
           at += 8;
           break;
         }
@@ -153,7 +154,8 @@ function checkUtf8(bytes: Uint8Array, from: number, to: number): void {
       at++;
       continue;
     }
-    const length = lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+    const length =
+      lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
     if (length === 0 || at + length > to) refuse("text that is not well-formed UTF-8");
     const second = bytes[at + 1]!;
     const low = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80;
@@ -166,29 +168,46 @@ function checkUtf8(bytes: Uint8Array, from: number, to: number): void {
   }
 }
 
-/** The same bounds on the text of one JSON frame, before JSON.parse: depth, values, integers. */
+/**
+ * The same bounds on the text of one JSON frame, before JSON.parse: depth, values, numbers. An integer is refused when a
+ * double would change it (2^53 + 1); one that a double spells just so passes, for that is how JSON writes large doubles.
+ */
 export function scanJson(text: string): void {
   let depth = 0;
-  let items = 0;
+  // The frame itself; then one value for each comma and for the first thing in each container.
+  let items = 1;
+  let fresh = false;
+  const count = (): void => {
+    if (++items > MAX_FRAME_ITEMS) refuse(`more than ${MAX_FRAME_ITEMS} values`);
+  };
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
+    if (code === 0x20 || code === 0x09 || code === 0x0d) continue;
+    const closes = code === 0x5d || code === 0x7d;
+    if (fresh && !closes) count();
+    fresh = false;
     if (code === 0x22) {
       at = endOfString(text, at);
     } else if (code === 0x5b || code === 0x7b) {
       if (++depth > MAX_FRAME_DEPTH) refuse(`nested deeper than ${MAX_FRAME_DEPTH}`);
-      if (++items > MAX_FRAME_ITEMS) refuse(`more than ${MAX_FRAME_ITEMS} values`);
-    } else if (code === 0x5d || code === 0x7d) {
+      fresh = true;
+    } else if (closes) {
       depth--;
     } else if (code === 0x2c) {
-      if (++items > MAX_FRAME_ITEMS) refuse(`more than ${MAX_FRAME_ITEMS} values`);
+      count();
     } else if (code === 0x2d || (code >= 0x30 && code <= 0x39)) {
       const from = at;
       while (at + 1 < text.length && isNumberCharacter(text.charCodeAt(at + 1))) at++;
-      const token = text.slice(from, at + 1);
-      const value = Number(token);
-      if (!Number.isFinite(value)) refuse("a number that is not finite");
-      if (/^-?\d+$/.test(token) && !Number.isSafeInteger(value)) refuse("an integer beyond 2^53");
+      checkNumber(text.slice(from, at + 1));
     }
+  }
+}
+
+function checkNumber(token: string): void {
+  const value = Number(token);
+  if (!Number.isFinite(value)) refuse("a number that is not finite");
+  if (!Number.isSafeInteger(value) && String(value) !== token && /^-?\d+$/.test(token)) {
+    refuse("an integer beyond 2^53");
   }
 }
 
@@ -205,7 +224,14 @@ function endOfString(text: string, from: number): number {
 }
 
 function isNumberCharacter(code: number): boolean {
-  return (code >= 0x30 && code <= 0x39) || code === 0x2b || code === 0x2d || code === 0x2e || code === 0x65 || code === 0x45;
+  return (
+    (code >= 0x30 && code <= 0x39) ||
+    code === 0x2b ||
+    code === 0x2d ||
+    code === 0x2e ||
+    code === 0x65 ||
+    code === 0x45
+  );
 }
 
 /** What only the parsed value shows: keys named `__proto__`, and text with lone surrogates. */

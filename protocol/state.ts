@@ -5,7 +5,7 @@
  */
 import type { EntryBody, EventFrame } from "./entries.ts";
 import type { HistoryMessage, OpenCall, OpenRun, QueuedInput, SessionState } from "./frames.ts";
-import type { MessagePart, SessionInfo, ToolPart, Usage } from "./content.ts";
+import type { Content, MessagePart, Role, SessionInfo, ToolPart, Usage } from "./content.ts";
 import { measure } from "./values.ts";
 
 /** Messages that a state keeps even when they are older than the last compaction. */
@@ -27,6 +27,11 @@ export function fold(state: SessionState | undefined, entry: EventFrame): Sessio
 export function cut(state: SessionState, tail: number): SessionState {
   const from = state.messages.length - tail;
   return from <= 0 ? state : { ...state, messages: keep(state, state.messages, from) };
+}
+
+/** What a user may do here, undefined for one who is no member. Names such as `constructor` are nobody's role. */
+export function roleOf(state: SessionState, user: string): Role | undefined {
+  return Object.hasOwn(state.members, user) ? state.members[user] : undefined;
 }
 
 function created(entry: EventFrame): SessionState {
@@ -89,7 +94,7 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
     case "input-edited":
       return {
         ...state,
-        queue: state.queue.map((item) => (item.input === body.input ? { ...item, content: body.content } : item)),
+        queue: state.queue.map((item) => (item.input === body.input ? edited(item, body.content) : item)),
       };
     case "input-withdrawn":
       return { ...state, queue: state.queue.filter((item) => item.input !== body.input) };
@@ -160,9 +165,14 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
     }
     case "step-finished":
       if (state.run?.run !== body.run) return state;
-      return { ...state, run: { ...state.run, step: body.step, usage: addUsage(state.run.usage, body.usage) } };
+      return {
+        ...state,
+        run: { ...state.run, step: body.step, usage: addUsage(state.run.usage, body.usage) },
+      };
     case "cancel-requested":
-      return state.run?.run === body.run ? { ...state, run: { ...state.run, cancelRequested: entry.seq } } : state;
+      return state.run?.run === body.run
+        ? { ...state, run: { ...state.run, cancelRequested: entry.seq } }
+        : state;
     case "compacted": {
       const from = state.messages.findIndex((item) => item.seq > body.upTo);
       const since = from < 0 ? state.messages.length : from;
@@ -192,6 +202,12 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
   }
 }
 
+/** A content that a snapshot had cut is whole again. */
+function edited(item: QueuedInput, content: Content): QueuedInput {
+  const { truncated: _, ...rest } = item;
+  return { ...rest, content };
+}
+
 /** Interrupts first, then steers, then the rest; each by admission. */
 function ordered(queue: QueuedInput[]): QueuedInput[] {
   const rank = (item: QueuedInput): number => (item.mode === "interrupt" ? 0 : item.mode === "steer" ? 1 : 2);
@@ -215,7 +231,10 @@ function withMessage(
   } else {
     const opened: OpenCall[] = [];
     for (const part of message.parts) {
-      if (part.type === "dynamic-tool" && (part.state === "input-available" || part.state === "approval-requested")) {
+      if (
+        part.type === "dynamic-tool" &&
+        (part.state === "input-available" || part.state === "approval-requested")
+      ) {
         opened.push({
           call: part.toolCallId,
           message: message.id,
@@ -302,7 +321,10 @@ function describe(state: SessionState, entry: EventFrame): SessionInfo {
 }
 
 export function addUsage(a: Usage, b: Usage): Usage {
-  const sum: Usage = { inputTokens: a.inputTokens + b.inputTokens, outputTokens: a.outputTokens + b.outputTokens };
+  const sum: Usage = {
+    inputTokens: a.inputTokens + b.inputTokens,
+    outputTokens: a.outputTokens + b.outputTokens,
+  };
   if (a.cachedInputTokens !== undefined || b.cachedInputTokens !== undefined) {
     sum.cachedInputTokens = (a.cachedInputTokens ?? 0) + (b.cachedInputTokens ?? 0);
   }

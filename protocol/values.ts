@@ -55,7 +55,10 @@ export function checkPayload(name: string, value: unknown): void {
         : items > MAX_PAYLOAD_ITEMS
           ? { items, limit: MAX_PAYLOAD_ITEMS }
           : undefined;
-  if (over) throw new ProtocolError("too-large", `${name} is over the limit of a payload`, { details: { field: name, ...over } });
+  if (over)
+    throw new ProtocolError("too-large", `${name} is over the limit of a payload`, {
+      details: { field: name, ...over },
+    });
 }
 
 /**
