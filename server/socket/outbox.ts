@@ -1,0 +1,229 @@
+/**
+ * The sending half of a connection: a queue of encoded frames, counted in bytes. Owns the one write per turn of the event
+ * loop, the bounds on what a slow reader may cost, and whether bytes still move. Never encodes, never looks into a frame,
+ * never closes the socket: it says `onOverflow` and forgets its queue.
+ */
+import type { Turn, TurnTask } from "./turn.ts";
+
+/** A frame in the form of its connection: MessagePack bytes, or a JSON line. One outbox sees only one of the two. */
+export type WireFrame = Uint8Array | string;
+
+/** What the outbox needs of a WebSocket. `sent` is called when the system has taken the bytes, or never will. */
+export interface Wire {
+  readonly bufferedAmount: number;
+  send(data: Uint8Array | string, options: { binary: boolean; fin: boolean }, sent: () => void): void;
+}
+
+export interface OutboxOptions {
+  /** Bytes that may be queued (4 MiB); one frame more and the reader is given up. */
+  readonly maxQueuedBytes?: number;
+  /** Up to how many queued bytes there is room for another page of replay (64 KiB). */
+  readonly roomBytes?: number;
+  /** Bytes written at once, and bytes in the socket's own buffer from which on it gets no more (64 KiB). */
+  readonly windowBytes?: number;
+}
+
+/** Totals over all outboxes that share them, so that tests and metrics see what sending costs. */
+export interface OutboxTotals {
+  /** Handed to a socket: each is one WebSocket message, or one fragment of a frame larger than the window. */
+  writes: number;
+  frames: number;
+  bytes: number;
+  /** Queued now. */
+  queuedBytes: number;
+}
+
+export function outboxTotals(): OutboxTotals {
+  return { writes: 0, frames: 0, bytes: 0, queuedBytes: 0 };
+}
+
+/** What holding a small frame costs beside its own bytes; without it a bound in bytes would bound nothing. */
+const FRAME_OVERHEAD_BYTES = 256;
+
+export class Outbox implements TurnTask {
+  readonly #wire: Wire;
+  readonly #turn: Turn;
+  readonly #totals: OutboxTotals;
+  readonly #onOverflow: () => void;
+  readonly #clock: () => number;
+  readonly #maxQueuedBytes: number;
+  readonly #roomBytes: number;
+  readonly #windowBytes: number;
+  #frames: WireFrame[] = [];
+  #sizes: number[] = [];
+  #queuedBytes = 0;
+  /** What is left of a frame larger than the window. */
+  #rest: Uint8Array | undefined;
+  #restIsText = false;
+  #scheduled = false;
+  #closed = false;
+  /** Since when the socket takes no more, or the last time it took something meanwhile. */
+  #stuckSince: number | undefined;
+  #freedAt = 0;
+  #room: { promise: Promise<void>; resolve: () => void } | undefined;
+
+  constructor(
+    parts: { wire: Wire; turn: Turn; totals: OutboxTotals; onOverflow: () => void; clock: () => number },
+    options: OutboxOptions = {},
+  ) {
+    this.#wire = parts.wire;
+    this.#turn = parts.turn;
+    this.#totals = parts.totals;
+    this.#onOverflow = parts.onOverflow;
+    this.#clock = parts.clock;
+    this.#maxQueuedBytes = options.maxQueuedBytes ?? 4 * 2 ** 20;
+    this.#roomBytes = options.roomBytes ?? 64 * 2 ** 10;
+    this.#windowBytes = options.windowBytes ?? 64 * 2 ** 10;
+  }
+
+  /** Bytes that wait here, each frame with its overhead; what the socket has taken is not among them. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  /** When a socket that took nothing last emptied the queue; 0 if that never happened. */
+  get freedAt(): number {
+    return this.#freedAt;
+  }
+
+  /** For how many ms bytes have been waiting without any of them moving. */
+  stuckFor(now: number): number {
+    return this.#stuckSince === undefined ? 0 : now - this.#stuckSince;
+  }
+
+  push(frame: WireFrame): void {
+    if (this.#closed) return;
+    const size = typeof frame === "string" ? Buffer.byteLength(frame) : frame.length;
+    const charge = size + FRAME_OVERHEAD_BYTES;
+    if (this.#queuedBytes + charge > this.#maxQueuedBytes) {
+      this.#onOverflow();
+      return;
+    }
+    this.#frames.push(frame);
+    this.#sizes.push(size);
+    this.#count(charge);
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.#turn.later(this);
+  }
+
+  /** undefined: there is room. Else resolves when there is, or when the outbox is closed. */
+  room(): Promise<void> | undefined {
+    if (this.#closed || this.#queuedBytes <= this.#roomBytes) return undefined;
+    if (this.#room === undefined) {
+      let resolve!: () => void;
+      const promise = new Promise<void>((done) => (resolve = done));
+      this.#room = { promise, resolve };
+    }
+    return this.#room.promise;
+  }
+
+  /** Writes what the socket takes now. */
+  run(): void {
+    this.#scheduled = false;
+    while (this.#rest !== undefined || this.#frames.length > 0) {
+      if (this.#wire.bufferedAmount >= this.#windowBytes) {
+        this.#stuckSince ??= this.#clock();
+        return;
+      }
+      if (this.#rest === undefined) this.#writeFrames();
+      else this.#writeFragment(this.#rest);
+    }
+    if (this.#stuckSince !== undefined) {
+      this.#stuckSince = undefined;
+      this.#freedAt = this.#clock();
+    }
+  }
+
+  /**
+   * Writes what the socket takes now, forgets the rest, and takes `last` if it can still follow (it cannot inside a
+   * frame that is half written). Nothing is taken afterwards.
+   */
+  finish(last: WireFrame): void {
+    if (this.#closed) return;
+    this.run();
+    const canFollow = this.#rest === undefined;
+    this.close();
+    if (!canFollow) return;
+    this.#totals.frames++;
+    this.#write(last, Buffer.byteLength(last), typeof last !== "string", true);
+  }
+
+  /** Forgets the queue; takes nothing any more. */
+  close(): void {
+    this.#closed = true;
+    this.#count(-this.#queuedBytes);
+    this.#frames = [];
+    this.#sizes = [];
+    this.#rest = undefined;
+    this.#room?.resolve();
+    this.#room = undefined;
+  }
+
+  /** As many frames as the window holds, and at least one, as one message. */
+  #writeFrames(): void {
+    let bytes = this.#sizes[0]!;
+    let count = 1;
+    while (count < this.#sizes.length && bytes + this.#sizes[count]! < this.#windowBytes) {
+      bytes += this.#sizes[count++]!;
+    }
+    const frames = this.#take(count);
+    this.#totals.frames += count;
+    const first = frames[0]!;
+    const isText = typeof first === "string";
+    if (bytes > this.#windowBytes) {
+      this.#count(-FRAME_OVERHEAD_BYTES);
+      this.#restIsText = isText;
+      this.#writeFragment(isText ? Buffer.from(first) : first);
+      return;
+    }
+    this.#count(-(bytes + count * FRAME_OVERHEAD_BYTES));
+    const message =
+      count === 1 ? first : isText ? frames.join("\n") : Buffer.concat(frames as Uint8Array[], bytes);
+    this.#write(message, bytes, !isText, true);
+  }
+
+  /** A frame larger than the window goes in fragments, so that one can see whether its bytes move. */
+  #writeFragment(bytes: Uint8Array): void {
+    const piece = bytes.subarray(0, this.#windowBytes);
+    const ends = piece.length === bytes.length;
+    this.#rest = ends ? undefined : bytes.subarray(piece.length);
+    this.#count(-piece.length);
+    this.#write(piece, piece.length, !this.#restIsText, ends);
+  }
+
+  #write(data: WireFrame, bytes: number, binary: boolean, fin: boolean): void {
+    this.#totals.writes++;
+    this.#totals.bytes += bytes;
+    this.#wire.send(data, { binary, fin }, this.#sent);
+  }
+
+  readonly #sent = (): void => {
+    if (this.#stuckSince === undefined) return;
+    this.#stuckSince = this.#clock();
+    if (this.#scheduled || this.#closed) return;
+    this.#scheduled = true;
+    this.#turn.later(this);
+  };
+
+  #take(count: number): WireFrame[] {
+    const taken = this.#frames;
+    if (count === taken.length) {
+      this.#frames = [];
+      this.#sizes = [];
+      return taken;
+    }
+    this.#frames = taken.slice(count);
+    this.#sizes = this.#sizes.slice(count);
+    return taken.slice(0, count);
+  }
+
+  #count(change: number): void {
+    this.#queuedBytes += change;
+    this.#totals.queuedBytes += change;
+    if (this.#room !== undefined && this.#queuedBytes <= this.#roomBytes) {
+      this.#room.resolve();
+      this.#room = undefined;
+    }
+  }
+}
