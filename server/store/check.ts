@@ -8,6 +8,8 @@ import type { AppendItem, IndexRow } from "./store.ts";
 export const MAX_UINT48 = 2 ** 48 - 1;
 
 const ID = /^[A-Za-z0-9_-]{1,64}$/;
+const MAX_READERS = 10_000;
+const MAX_USER_LENGTH = 1024;
 const CURSOR = /^([0-9]{1,15})\.([A-Za-z0-9_-]{1,64})$/;
 
 export interface Cursor {
@@ -24,19 +26,28 @@ function isUint48(value: number): boolean {
 }
 
 function checkIndex(index: IndexRow): void {
-  if (!isUint48(index.updatedAt)) throw new TypeError("index.updatedAt must be milliseconds, an integer of 48 bits");
+  if (!isUint48(index.updatedAt))
+    throw new TypeError("index.updatedAt must be milliseconds, an integer of 48 bits");
+  const { readers } = index;
+  if (readers.length > MAX_READERS || readers.some((reader) => reader.length > MAX_USER_LENGTH)) {
+    throw new TypeError(
+      `index.readers holds at most ${MAX_READERS} user ids of at most ${MAX_USER_LENGTH} characters`,
+    );
+  }
 }
 
 /** Throws TypeError if the item is not one that a store can take. */
 export function checkItem(item: AppendItem): void {
   if (!isSessionId(item.id)) throw new TypeError("a session id is 1 to 64 of A-Z a-z 0-9 _ -");
-  if (!isUint48(item.epoch) || item.epoch === 0) throw new TypeError("epoch must be a positive integer of 48 bits");
+  if (!isUint48(item.epoch) || item.epoch === 0)
+    throw new TypeError("epoch must be a positive integer of 48 bits");
   if (!isUint48(item.expectedSeq)) throw new TypeError("expectedSeq must be an integer of 48 bits");
   const head = item.expectedSeq + item.entries.length;
   if (head > MAX_UINT48) throw new TypeError("seq must fit 48 bits");
   if (item.index !== undefined) checkIndex(item.index);
   for (const row of item.keys ?? []) {
-    if (!isUint48(row.seq) || row.seq === 0 || row.seq > head) throw new TypeError("a key answers a seq up to the head");
+    if (!isUint48(row.seq) || row.seq === 0 || row.seq > head)
+      throw new TypeError("a key answers a seq up to the head");
   }
   if (item.create === undefined) return;
   if (item.expectedSeq !== 0) throw new TypeError("a new session starts from expectedSeq 0");

@@ -103,7 +103,8 @@ export class CommitQueue {
     const { queued, queuedBytes } = this.#total;
     // An item larger than the bound must still be able to pass alone.
     if (queued === 0) return undefined;
-    if (queued < this.#limits.maxQueuedItems && queuedBytes + bytes <= this.#limits.maxQueuedBytes) return undefined;
+    if (queued < this.#limits.maxQueuedItems && queuedBytes + bytes <= this.#limits.maxQueuedBytes)
+      return undefined;
     const retryAfterMs = Math.min(5000, Math.max(100, Math.ceil(queuedBytes * this.#msPerByte)));
     return new StoreUnavailableError("too many appends wait for the store", { retryAfterMs });
   }

@@ -83,12 +83,20 @@ export class MemoryStore implements Store {
 
   async append(batch: readonly AppendItem[]): Promise<AppendResult[]> {
     checkBatch(batch);
-    return batch.map((item) => (item.create === undefined ? this.#extend(item) : this.#create(item, item.create)));
+    return batch.map((item) =>
+      item.create === undefined ? this.#extend(item) : this.#create(item, item.create),
+    );
   }
 
-  async read(id: string, afterSeq: number, limit: number): Promise<StoredEntry[]> {
-    const entries = this.#sessions.get(id)?.entries.slice(afterSeq, afterSeq + limit) ?? [];
-    return entries.map((entry, at) => ({ seq: afterSeq + at + 1, bytes: entry.bytes }));
+  async read(id: string, afterSeq: number, limit: number, maxBytes = Infinity): Promise<StoredEntry[]> {
+    const found: StoredEntry[] = [];
+    let bytes = 0;
+    for (const entry of this.#sessions.get(id)?.entries.slice(afterSeq, afterSeq + limit) ?? []) {
+      found.push({ seq: afterSeq + found.length + 1, bytes: entry.bytes });
+      bytes += entry.bytes.byteLength;
+      if (bytes >= maxBytes) break;
+    }
+    return found;
   }
 
   async lookupKey(id: string, user: string, key: string): Promise<number | undefined> {
@@ -117,7 +125,8 @@ export class MemoryStore implements Store {
     const found: { id: string; index: IndexRow }[] = [];
     for (const [id, { index }] of this.#sessions) {
       if (reader !== undefined && !index.readers.includes(reader)) continue;
-      if (after === undefined || compare({ id, index }, { id: after.id, index: after }) > 0) found.push({ id, index });
+      if (after === undefined || compare({ id, index }, { id: after.id, index: after }) > 0)
+        found.push({ id, index });
     }
     const items = found.toSorted(compare).slice(0, limit);
     const last = items.at(-1);

@@ -61,7 +61,8 @@ export class Owners<Row> {
 
   /** Throws StoreUnavailableError if the member is gone. */
   assertAlive(member: Member): void {
-    if (!this.alive(member)) throw new StoreUnavailableError(`member ${member.node} is gone and must join again`);
+    if (!this.alive(member))
+      throw new StoreUnavailableError(`member ${member.node} is gone and must join again`);
   }
 
   get size(): number {

@@ -112,10 +112,10 @@ export interface Store {
    */
   append(batch: readonly AppendItem[]): Promise<AppendResult[]>;
   /**
-   * Entries with seq > afterSeq, ascending, at most `limit`; none if there is no such session. Damage throws
-   * StoreDamagedError, never a silent gap.
+   * Entries with seq > afterSeq, ascending, at most `limit`, and no more once they reach `maxBytes` (no bound unless
+   * told; the first always comes). None if there is no such session. Damage throws StoreDamagedError, never a silent gap.
    */
-  read(id: string, afterSeq: number, limit: number): Promise<StoredEntry[]>;
+  read(id: string, afterSeq: number, limit: number, maxBytes?: number): Promise<StoredEntry[]>;
   /** The seq that a key answers, if it was ever used in the session. */
   lookupKey(id: string, user: string, key: string): Promise<number | undefined>;
 

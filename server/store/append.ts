@@ -1,0 +1,187 @@
+/**
+ * One append to the embedded store: what must be read before it can be judged, the judgement, the rows it writes.
+ * Owns the order of checks (fenced, duplicate, conflict) and which rows follow an index row. Never writes by itself.
+ */
+import { readError, type Level } from "./handle.ts";
+import type { Batch } from "./lane.ts";
+import {
+  EntryEncoder,
+  Kind,
+  encodeIndex,
+  entryKey,
+  keyRowKey,
+  listKey,
+  listPrefix,
+  seal,
+  sealLiveSession,
+  sessionKey,
+  uint48,
+  unseal,
+} from "./layout.ts";
+import type { Owner, Owners } from "./owners.ts";
+import { liveRow, readLast } from "./scan.ts";
+import { StoreDamagedError, type AppendItem, type AppendResult, type IndexRow } from "./store.ts";
+
+/** Where the rows of an owned session stand, so that moving them needs no read. */
+export type Listed = Pick<IndexRow, "readers" | "updatedAt" | "open">;
+
+/** What the disk says about an item: `duplicate` is the seq of a key, `head` that of a session which exists. */
+export interface Prior {
+  readonly duplicate?: number;
+  readonly head?: number;
+  readonly failure?: unknown;
+}
+
+const NOTHING: Prior = {};
+const encoder = new EntryEncoder();
+
+/** Only items that create or bring keys need a read; all of a batch share one. */
+export async function readPriors(level: Level, batch: readonly AppendItem[]): Promise<readonly Prior[]> {
+  const keys = batch.map(keysToRead);
+  const all = keys.flat();
+  if (all.length === 0) return [];
+  let values: (Buffer | undefined)[];
+  try {
+    values = await level.getMany(all);
+  } catch (error) {
+    const [only, ...others] = batch;
+    if (only !== undefined && others.length === 0) return [{ failure: readError(only.id, error) }];
+    // A block that cannot be read must not fail the neighbours of the session that it belongs to.
+    return (await Promise.all(batch.map((item) => readPriors(level, [item])))).map(
+      ([prior]) => prior ?? NOTHING,
+    );
+  }
+  const priors: Prior[] = [];
+  let at = 0;
+  for (const item of batch) {
+    const own = keys[priors.length] ?? [];
+    priors.push(await priorOf(level, item, own, values.slice(at, (at += own.length))));
+  }
+  return priors;
+}
+
+function keysToRead(item: AppendItem): Buffer[] {
+  if (item.create !== undefined) return [sessionKey(Kind.session, item.id), entryKey(item.id, 1)];
+  return keyRowKeys(item);
+}
+
+function keyRowKeys(item: AppendItem): Buffer[] {
+  return (item.keys ?? []).map((row) => keyRowKey(item.id, row.user, row.key));
+}
+
+async function priorOf(
+  level: Level,
+  item: AppendItem,
+  keys: Buffer[],
+  values: (Buffer | undefined)[],
+): Promise<Prior> {
+  if (values.every((value) => value === undefined)) return NOTHING;
+  try {
+    if (item.create !== undefined) return await priorOfExisting(level, item, values);
+    return priorOfKeys(item.id, keys, values);
+  } catch (error) {
+    return { failure: readError(item.id, error) };
+  }
+}
+
+/** A session that is to be created is there already, or was. */
+async function priorOfExisting(
+  level: Level,
+  item: AppendItem,
+  values: (Buffer | undefined)[],
+): Promise<Prior> {
+  const [value] = values;
+  if (value === undefined) throw new StoreDamagedError(item.id, undefined, "the session's row is missing");
+  const row = liveRow(item.id, sessionKey(Kind.session, item.id), value);
+  if (row === undefined) return { head: 0 };
+  const keys = keyRowKeys(item);
+  const head = (await readLast(level, item.id))?.seq ?? 0;
+  return { head, ...priorOfKeys(item.id, keys, await level.getMany(keys)) };
+}
+
+function priorOfKeys(id: string, keys: Buffer[], values: (Buffer | undefined)[]): Prior {
+  const at = values.findIndex((value) => value !== undefined);
+  const key = keys[at];
+  const value = values[at];
+  return key && value ? { duplicate: readKeySeq(id, key, value) } : {};
+}
+
+export function readKeySeq(id: string, key: Buffer, value: Buffer): number {
+  return unseal(id, key, value, "an idempotency key").readUIntBE(0, 6);
+}
+
+/** What to answer if the batch is written, and what to change in `owners` then. */
+export interface Judged {
+  readonly result: AppendResult;
+  readonly apply?: () => void;
+}
+
+/** Judges an item and, if it passes, adds its rows to the batch. */
+export function judge(
+  batch: Batch,
+  owners: Owners<Listed>,
+  item: AppendItem,
+  prior: Prior = NOTHING,
+): Judged {
+  const { id, epoch, create: member } = item;
+  const owner = member === undefined ? owners.under(item) : undefined;
+  if (member === undefined ? owner === undefined : !owners.alive(member))
+    return { result: { status: "fenced" } };
+  if (prior.failure !== undefined) return { result: { status: "unknown", cause: prior.failure } };
+  if (prior.duplicate !== undefined) return { result: { status: "duplicate", seq: prior.duplicate } };
+  const present = owner?.head ?? prior.head;
+  if (present !== undefined && (member !== undefined || present !== item.expectedSeq)) {
+    return { result: { status: "conflict", head: present } };
+  }
+  const head = item.expectedSeq + item.entries.length;
+  putRows(batch, item, head, owner?.row);
+  const row = item.index && listed(item.index);
+  const apply = (): void => {
+    if (owner !== undefined) advance(owner, head, row);
+    else if (member && row && owners.alive(member)) owners.admit(id, { member, epoch, head, row });
+  };
+  return { result: { status: "ok", seq: head }, apply };
+}
+
+function advance(owner: Owner<Listed>, head: number, row: Listed | undefined): void {
+  owner.head = head;
+  if (row !== undefined) owner.row = row;
+}
+
+export function listed(index: IndexRow): Listed {
+  return { readers: index.readers, updatedAt: index.updatedAt, open: index.open };
+}
+
+function putRows(batch: Batch, item: AppendItem, head: number, before: Listed | undefined): void {
+  const { id, epoch } = item;
+  let seq = item.expectedSeq;
+  for (const bytes of item.entries) {
+    encoder.encode(id, epoch, ++seq, bytes);
+    batch.put(encoder.key, encoder.value);
+  }
+  for (const row of item.keys ?? []) {
+    const key = keyRowKey(id, row.user, row.key);
+    batch.put(key, seal(key, uint48(row.seq)));
+  }
+  if (item.index !== undefined) putIndex(batch, id, head, item.index, before);
+}
+
+function putIndex(batch: Batch, id: string, head: number, index: IndexRow, before: Listed | undefined): void {
+  const bytes = encodeIndex(index);
+  const sessionRow = sessionKey(Kind.session, id);
+  batch.put(sessionRow, sealLiveSession(sessionRow, head, bytes));
+  if (before !== undefined) deleteListed(batch, id, before);
+  for (const reader of [undefined, ...index.readers]) {
+    const key = listKey(listPrefix(reader), index.updatedAt, id);
+    batch.put(key, seal(key, bytes));
+  }
+  const openRow = sessionKey(Kind.open, id);
+  if (index.open) batch.put(openRow, seal(openRow));
+}
+
+/** Removes the list rows and the mark of an open session. Within a batch a later put of the same key wins. */
+export function deleteListed(batch: Batch, id: string, before: Listed): void {
+  for (const reader of [undefined, ...before.readers])
+    batch.del(listKey(listPrefix(reader), before.updatedAt, id));
+  if (before.open) batch.del(sessionKey(Kind.open, id));
+}

@@ -1,0 +1,288 @@
+/**
+ * The store of one process in one directory, on LevelDB: nothing to install, fsync before every ok. Owns the grants of
+ * the process and ties the parts together (layout, handle, lane, append, scan, slots, purge). Keeps nothing in memory of
+ * a session that nobody owns, so neither start-up nor memory depends on how many there are.
+ */
+import { deleteListed, judge, listed, readKeySeq, readPriors, type Listed } from "./append.ts";
+import { checkBatch, isSessionId } from "./check.ts";
+import { Handle, readError, type HandleOptions, type Level } from "./handle.ts";
+import { Lane } from "./lane.ts";
+import { Kind, keyRowKey, seal, sealDeletedSession, sessionKey, uint48, unseal } from "./layout.ts";
+import { Owners } from "./owners.ts";
+import { Purge } from "./purge.ts";
+import { assertReaches, liveRow, readHead, readIds, readList, readStretch, withSnapshot } from "./scan.ts";
+import { Slots } from "./slots.ts";
+import { StoreDamagedError } from "./store.ts";
+import type {
+  AppendItem,
+  AppendResult,
+  Grant,
+  ListPage,
+  ListQuery,
+  Loaded,
+  Member,
+  Store,
+  StoredEntry,
+} from "./store.ts";
+
+export interface EmbeddedStoreOptions extends HandleOptions {
+  /** Milliseconds since 1970; also the clock of leases, where given. */
+  readonly now?: () => number;
+}
+
+export class EmbeddedStore implements Store {
+  readonly #now: () => number;
+  readonly #owners: Owners<Listed>;
+  readonly #handle: Handle;
+  readonly #lane: Lane;
+  readonly #slots: Slots;
+  readonly #purge: Purge;
+  /** Sessions whose head is being read for a claim. */
+  readonly #claiming = new Map<string, Promise<unknown>>();
+  #rowsRead = 0;
+
+  private constructor(owners: Owners<Listed>, handle: Handle, lane: Lane, purge: Purge, now: () => number) {
+    this.#owners = owners;
+    this.#handle = handle;
+    this.#lane = lane;
+    this.#purge = purge;
+    this.#slots = new Slots(lane, owners);
+    this.#now = now;
+  }
+
+  /**
+   * Makes the directory (mode 0700) if it is not there. Throws StoreLockedError if another process has it,
+   * StoreOpenError if it is damaged, of a newer format, or not accessible.
+   */
+  static async open(directory: string, options: EmbeddedStoreOptions = {}): Promise<EmbeddedStore> {
+    const owners = new Owners<Listed>(options.now);
+    const handle = await Handle.open(directory, options);
+    const lane = new Lane(handle, () => owners.clear());
+    const purge = new Purge(handle, lane);
+    handle.onReopen = () => purge.start();
+    purge.start();
+    return new EmbeddedStore(owners, handle, lane, purge, options.now ?? Date.now);
+  }
+
+  /** Rows that `list` and `orphans` have walked over since the start. */
+  get rowsRead(): number {
+    return this.#rowsRead;
+  }
+
+  /** Sessions that are owned now, and so all that memory holds. */
+  get owned(): number {
+    return this.#owners.size;
+  }
+
+  async join(node: string, ttlMs: number): Promise<Member> {
+    return this.#owners.join(node, ttlMs);
+  }
+
+  async heartbeat(member: Member): Promise<boolean> {
+    return this.#owners.heartbeat(member);
+  }
+
+  async leave(member: Member): Promise<void> {
+    this.#owners.leave(member);
+  }
+
+  async load(id: string): Promise<Loaded | undefined> {
+    return this.#read(id, (level) =>
+      withSnapshot(level, async (view) => {
+        const keys = [sessionKey(Kind.snapshot, id), sessionKey(Kind.checkpoint, id)] as const;
+        const [head, slots] = await Promise.all([
+          readHead(level, id, view),
+          level.getMany([...keys], { snapshot: view }),
+        ]);
+        if (head === undefined) return undefined;
+        const snapshot = slots[0] && readSnapshot(id, keys[0], slots[0], head.seq);
+        const checkpoint = slots[1] && unseal(id, keys[1], slots[1], "the checkpoint");
+        const { seq, epoch, row } = head;
+        return {
+          head: seq,
+          epochAtHead: epoch,
+          index: row.index,
+          ...(snapshot && { snapshot }),
+          ...(checkpoint && { checkpoint }),
+        };
+      }),
+    );
+  }
+
+  async claim(id: string, member: Member): Promise<Grant | { readonly heldBy: Member } | undefined> {
+    this.#owners.assertAlive(member);
+    for (let busy = this.#busy(id); busy !== undefined; busy = this.#busy(id)) await busy;
+    this.#owners.assertAlive(member);
+    const owner = this.#owners.get(id);
+    if (owner !== undefined) {
+      const holder = this.#owners.holder(id);
+      if (holder !== undefined && holder.id !== member.id) return { heldBy: holder };
+      return this.#owners.give(id, member, owner.epoch, owner.head, owner.row);
+    }
+    const reading = this.#read(id, (level) => withSnapshot(level, (view) => readHead(level, id, view)));
+    this.#claiming.set(
+      id,
+      reading.catch(() => {}),
+    );
+    try {
+      const head = await reading;
+      if (head === undefined) return undefined;
+      this.#owners.assertAlive(member);
+      return this.#owners.give(id, member, head.epoch, head.seq, listed(head.row.index));
+    } finally {
+      this.#claiming.delete(id);
+    }
+  }
+
+  async release(grant: Grant): Promise<void> {
+    this.#owners.forget(grant.id, grant.epoch);
+  }
+
+  async append(batch: readonly AppendItem[]): Promise<AppendResult[]> {
+    const ids = checkBatch(batch);
+    try {
+      return await this.#lane.write({
+        ids,
+        sync: true,
+        prepare: (level) => readPriors(level, batch),
+        build: (rows, priors) => {
+          const judged = batch.map((item, at) => judge(rows, this.#owners, item, priors[at]));
+          return {
+            result: judged.map(({ result }) => result),
+            apply: () => judged.forEach(({ apply }) => apply?.()),
+          };
+        },
+      });
+    } catch (cause) {
+      return batch.map(() => ({ status: "unknown", cause }));
+    }
+  }
+
+  async read(id: string, afterSeq: number, limit: number, maxBytes = Infinity): Promise<StoredEntry[]> {
+    if (limit <= 0) return [];
+    const entries = await this.#read(id, async (level) => {
+      const bounds = { limit, maxBytes };
+      // An owned session exists, and its head is known: the row need not be read.
+      const owner = this.#owners.get(id);
+      if (owner !== undefined) {
+        const known = owner.head;
+        const { entries, ended } = await readStretch(level, id, afterSeq, bounds);
+        if (ended && afterSeq < known) assertReaches(id, afterSeq + entries.length, known);
+        return entries;
+      }
+      return withSnapshot(level, async (view) => {
+        const key = sessionKey(Kind.session, id);
+        const [stretch, value] = await Promise.all([
+          readStretch(level, id, afterSeq, bounds, view),
+          level.get(key, { snapshot: view }),
+        ]);
+        const row = liveRow(id, key, value);
+        if (row === undefined) return [];
+        const { entries, ended } = stretch;
+        if (ended && afterSeq < row.head) assertReaches(id, afterSeq + entries.length, row.head);
+        return entries;
+      });
+    });
+    return entries ?? [];
+  }
+
+  async lookupKey(id: string, user: string, key: string): Promise<number | undefined> {
+    return this.#read(id, async (level) => {
+      const sessionRow = sessionKey(Kind.session, id);
+      const keyRow = keyRowKey(id, user, key);
+      const [session, value] = await level.getMany([sessionRow, keyRow]);
+      if (value === undefined || liveRow(id, sessionRow, session) === undefined) return undefined;
+      return readKeySeq(id, keyRow, value);
+    });
+  }
+
+  async checkpoint(grant: Grant, body: Uint8Array | null): Promise<boolean> {
+    if (this.#owners.under(grant) === undefined) return false;
+    const key = sessionKey(Kind.checkpoint, grant.id);
+    return this.#slots.write(grant, key, body === null ? null : seal(key, body));
+  }
+
+  async snapshot(grant: Grant, seq: number, body: Uint8Array): Promise<boolean> {
+    const owner = this.#owners.under(grant);
+    if (owner === undefined) return false;
+    if (seq > owner.head) throw new TypeError("a snapshot cannot be ahead of its log");
+    const key = sessionKey(Kind.snapshot, grant.id);
+    return this.#slots.write(grant, key, seal(key, uint48(seq), body));
+  }
+
+  async list(query: ListQuery): Promise<ListPage> {
+    return this.#scan((level) => readList(level, query, () => this.#rowsRead++));
+  }
+
+  async orphans(limit: number): Promise<string[]> {
+    return this.#scan((level) =>
+      readIds(level, Kind.open, limit, (id) => {
+        this.#rowsRead++;
+        return this.#owners.holder(id) === undefined && !this.#claiming.has(id);
+      }),
+    );
+  }
+
+  async remove(grant: Grant): Promise<boolean> {
+    const { id } = grant;
+    const removed = await this.#lane.write({
+      ids: new Set([id]),
+      sync: true,
+      prepare: async () => {},
+      build: (batch) => {
+        const owner = this.#owners.under(grant);
+        if (owner === undefined) return { result: false };
+        deleteListed(batch, id, owner.row);
+        for (const kind of [Kind.snapshot, Kind.checkpoint] as const) batch.del(sessionKey(kind, id));
+        const row = sessionKey(Kind.session, id);
+        const mark = sessionKey(Kind.purge, id);
+        batch.put(row, sealDeletedSession(row, this.#now()));
+        batch.put(mark, seal(mark));
+        return { result: true, apply: () => this.#owners.forget(id) };
+      },
+    });
+    if (removed) this.#purge.start();
+    return removed;
+  }
+
+  /** Resolves when nothing of the sessions deleted so far is left but their tombstones, or the store is out of work. */
+  async purged(): Promise<void> {
+    await this.#purge.idle();
+  }
+
+  async close(): Promise<void> {
+    await this.#purge.stop();
+    await this.#lane.idle();
+    this.#owners.clear();
+    await this.#handle.close();
+  }
+
+  /** What is in flight for a session decides its head and its owner: a claim waits for it. Never rejects. */
+  #busy(id: string): Promise<unknown> | undefined {
+    return this.#lane.touches(id) ? this.#lane.idle() : this.#claiming.get(id);
+  }
+
+  async #read<T>(id: string, work: (level: Level) => Promise<T | undefined>): Promise<T | undefined> {
+    if (!isSessionId(id)) return undefined;
+    try {
+      return await this.#handle.use(work);
+    } catch (error) {
+      throw readError(id, error);
+    }
+  }
+
+  async #scan<T>(work: (level: Level) => Promise<T>): Promise<T> {
+    try {
+      return await this.#handle.use(work);
+    } catch (error) {
+      throw readError("(any)", error);
+    }
+  }
+}
+
+function readSnapshot(id: string, key: Buffer, value: Buffer, head: number): { seq: number; body: Buffer } {
+  const bytes = unseal(id, key, value, "the snapshot");
+  const seq = bytes.readUIntBE(0, 6);
+  if (seq > head) throw new StoreDamagedError(id, head + 1, "the log ends before its snapshot");
+  return { seq, body: bytes.subarray(6) };
+}

@@ -1,0 +1,229 @@
+/**
+ * What the embedded store keeps on disk: the form of every key and every value. Owns their encoding, their checksums
+ * and the format number; changing any byte of it means a new number and a migration. Never touches a file.
+ */
+import { createHash } from "node:crypto";
+import { crc32 } from "node:zlib";
+import { MAX_UINT48 } from "./check.ts";
+import { StoreDamagedError, type IndexRow } from "./store.ts";
+
+/**
+ * Keys are bytes, integers big-endian. A session id is 1 to 64 of A-Z a-z 0-9 _ -, so that 0x00 ends it and all rows of
+ * a session in one kind lie between `kind id 00` and `kind id 01`.
+ *
+ *   kind  key after it                                  body of the value
+ *   00    "format"                                      format number u32
+ *   01    id 00 seq(u48)                                epoch(u48), the entry's bytes
+ *   02    id 00                                         01 head(u48) index-row | 02 deleted at, ms(u48)
+ *   03    00 or (01 hash(reader)), ~updatedAt(u48), id  index-row
+ *   04    id 00                                         none: the session's index says open
+ *   05    id 00 hash(JSON [user, key])                  seq(u48)
+ *   06    id 00                                         the snapshot: seq(u48), body
+ *   07    id 00                                         the checkpoint
+ *   08    id 00                                         none: deleted, its rows in 01 and 05 not yet all purged
+ *
+ * hash: the first 16 bytes of SHA-256. ~: inverted, so that the newest sorts first. 03 00 lists every session.
+ * index-row: open(u8), updatedAt(u48), number of readers(u16), each reader's length(u16) and UTF-8, then info.
+ * head in 02: the head when the row was written, a lower bound of the head now.
+ * Value: version(u8, 1), CRC32(u32) over the body and then the key, body. The key is in the checksum so that a value
+ * which turns up in another row's place is damage, too; a missing or a doubled entry therefore fails its successor.
+ */
+export const FORMAT = 1;
+
+export const Kind = {
+  store: 0,
+  entry: 1,
+  session: 2,
+  list: 3,
+  open: 4,
+  key: 5,
+  snapshot: 6,
+  checkpoint: 7,
+  purge: 8,
+} as const;
+export type Kind = (typeof Kind)[keyof typeof Kind];
+
+const VERSION = 1;
+const HEADER = 5;
+const HASH = 16;
+const ENTRY_HEADER = HEADER + 6;
+const LIVE = 1;
+const DELETED = 2;
+
+export const FORMAT_KEY = Buffer.from("\0format", "latin1");
+
+function hash(text: string): Buffer {
+  return createHash("sha256").update(text).digest().subarray(0, HASH);
+}
+
+// --- Keys ---
+
+/** `kind id 00`: the one row that a session has in this kind, or the start of its rows. */
+export function sessionKey(kind: Kind, id: string): Buffer {
+  const key = Buffer.allocUnsafe(id.length + 2);
+  key[0] = kind;
+  key.write(id, 1, "latin1");
+  key[id.length + 1] = 0;
+  return key;
+}
+
+/** All rows of a session in a kind, or of all sessions; for an iterator. */
+export function rangeOf(kind: Kind, id?: string): { gte: Buffer; lt: Buffer } {
+  if (id === undefined) return { gte: Buffer.of(kind), lt: Buffer.of(kind + 1) };
+  const lt = sessionKey(kind, id);
+  lt[lt.length - 1] = 1;
+  return { gte: sessionKey(kind, id), lt };
+}
+
+/** The id in a key that ends with `id 00`. */
+export function idOfSessionKey(key: Buffer): string {
+  return key.toString("latin1", 1, key.length - 1);
+}
+
+export function entryKey(id: string, seq: number): Buffer {
+  const key = Buffer.allocUnsafe(id.length + 8);
+  writeEntryKey(key, 0, id, seq);
+  return key;
+}
+
+function writeEntryKey(target: Buffer, at: number, id: string, seq: number): void {
+  target[at] = Kind.entry;
+  target.write(id, at + 1, "latin1");
+  target[at + 1 + id.length] = 0;
+  target.writeUIntBE(seq, at + 2 + id.length, 6);
+}
+
+export function keyRowKey(id: string, user: string, key: string): Buffer {
+  return Buffer.concat([sessionKey(Kind.key, id), hash(JSON.stringify([user, key]))]);
+}
+
+/** Where the list of `reader` starts; undefined: the list of all sessions. Every such prefix sorts its own rows only. */
+export function listPrefix(reader: string | undefined): Buffer {
+  if (reader === undefined) return Buffer.of(Kind.list, 0);
+  return Buffer.concat([Buffer.of(Kind.list, 1), hash(reader)]);
+}
+
+export function listKey(prefix: Buffer, updatedAt: number, id: string): Buffer {
+  const key = Buffer.allocUnsafe(prefix.length + 6 + id.length);
+  prefix.copy(key);
+  key.writeUIntBE(MAX_UINT48 - updatedAt, prefix.length, 6);
+  key.write(id, prefix.length + 6, "latin1");
+  return key;
+}
+
+/** The end of a list: past every time and id. */
+export function listEnd(prefix: Buffer): Buffer {
+  return Buffer.concat([prefix, Buffer.alloc(7, 0xff)]);
+}
+
+export function idOfListKey(prefix: Buffer, key: Buffer): string {
+  return key.toString("latin1", prefix.length + 6);
+}
+
+// --- Values ---
+
+function checksum(key: Uint8Array, body: Uint8Array): number {
+  return crc32(key, crc32(body));
+}
+
+export function seal(key: Buffer, ...parts: readonly Uint8Array[]): Buffer {
+  const value = Buffer.concat([Buffer.alloc(HEADER), ...parts]);
+  value[0] = VERSION;
+  value.writeUInt32BE(checksum(key, value.subarray(HEADER)), 1);
+  return value;
+}
+
+/** The body of a value; throws StoreDamagedError naming the session and, for entries, the seq. */
+export function unseal(id: string, key: Buffer, value: Buffer, what: string, seq?: number): Buffer {
+  if (value.length < HEADER) throw new StoreDamagedError(id, seq, `${what} is cut short`);
+  if (value[0] !== VERSION)
+    throw new StoreDamagedError(id, seq, `${what} has the unknown version ${value[0]}`);
+  const body = value.subarray(HEADER);
+  if (checksum(key, body) !== value.readUInt32BE(1))
+    throw new StoreDamagedError(id, seq, `${what} fails its checksum`);
+  return body;
+}
+
+/** Encodes entries one after another in one buffer: `key` and `value` are good until the next call. */
+export class EntryEncoder {
+  #scratch = Buffer.allocUnsafe(64 * 1024);
+  key: Buffer = this.#scratch;
+  value: Buffer = this.#scratch;
+
+  encode(id: string, epoch: number, seq: number, bytes: Uint8Array): void {
+    const length = ENTRY_HEADER + bytes.byteLength;
+    const end = length + id.length + 8;
+    if (end > this.#scratch.length) this.#scratch = Buffer.allocUnsafe(end * 2);
+    const scratch = this.#scratch;
+    scratch[0] = VERSION;
+    scratch.writeUIntBE(epoch, HEADER, 6);
+    scratch.set(bytes, ENTRY_HEADER);
+    // Body and key lie side by side, so that one call covers both.
+    writeEntryKey(scratch, length, id, seq);
+    scratch.writeUInt32BE(crc32(scratch.subarray(HEADER, end)), 1);
+    this.key = scratch.subarray(length, end);
+    this.value = scratch.subarray(0, length);
+  }
+}
+
+export interface Entry {
+  readonly epoch: number;
+  readonly bytes: Buffer;
+}
+
+export function readEntry(id: string, seq: number, key: Buffer, value: Buffer): Entry {
+  const body = unseal(id, key, value, "the entry", seq);
+  if (body.length < 6) throw new StoreDamagedError(id, seq, "the entry is cut short");
+  return { epoch: body.readUIntBE(0, 6), bytes: body.subarray(6) };
+}
+
+export function uint48(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(6);
+  bytes.writeUIntBE(value, 0, 6);
+  return bytes;
+}
+
+/** A session's row: `head` is the head when it was written. */
+export type SessionRow = { readonly head: number; readonly index: IndexRow } | { readonly deletedAt: number };
+
+export function sealLiveSession(key: Buffer, head: number, index: Uint8Array): Buffer {
+  return seal(key, Buffer.of(LIVE), uint48(head), index);
+}
+
+export function sealDeletedSession(key: Buffer, deletedAt: number): Buffer {
+  return seal(key, Buffer.of(DELETED), uint48(deletedAt));
+}
+
+export function readSessionRow(id: string, key: Buffer, value: Buffer): SessionRow {
+  const body = unseal(id, key, value, "the session's row");
+  if (body[0] === DELETED) return { deletedAt: body.readUIntBE(1, 6) };
+  if (body[0] !== LIVE) throw new StoreDamagedError(id, undefined, "the session's row has an unknown state");
+  return { head: body.readUIntBE(1, 6), index: readIndex(body.subarray(7)) };
+}
+
+export function encodeIndex(index: IndexRow): Buffer {
+  const head = Buffer.allocUnsafe(9);
+  head[0] = index.open ? 1 : 0;
+  head.writeUIntBE(index.updatedAt, 1, 6);
+  head.writeUInt16BE(index.readers.length, 7);
+  const parts: Uint8Array[] = [head];
+  for (const reader of index.readers) {
+    const text = Buffer.from(reader);
+    const length = Buffer.allocUnsafe(2);
+    length.writeUInt16BE(text.length);
+    parts.push(length, text);
+  }
+  return Buffer.concat([...parts, index.info]);
+}
+
+/** Takes bytes whose checksum was right. */
+export function readIndex(bytes: Buffer): IndexRow {
+  const readers: string[] = [];
+  let at = 9;
+  for (let left = bytes.readUInt16BE(7); left > 0; left--) {
+    const length = bytes.readUInt16BE(at);
+    readers.push(bytes.toString("utf8", at + 2, at + 2 + length));
+    at += 2 + length;
+  }
+  return { readers, open: bytes[0] === 1, updatedAt: bytes.readUIntBE(1, 6), info: bytes.subarray(at) };
+}
