@@ -41,6 +41,8 @@ export interface PreparedCall {
   readonly entries: EntryBody[];
   /** Runs the call; to be started only when `entries` are committed. Aborting `cancel` cancels it, `stop` leaves it open. */
   run(cancel: AbortSignal, stop: AbortSignal): AsyncGenerator<EntryBody[], void>;
+  /** Gives back what was reserved, when the entries were not committed. Instead of `run`. */
+  discard(): void;
 }
 
 export function prepareCall(request: CallRequest, services: CallServices): PreparedCall {
@@ -261,7 +263,11 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
       router.close(ticket, !stopped);
     }
   }
-  return { entries, run };
+  const discard = (): void => {
+    if (first !== undefined) router.release(first);
+    router.close(ticket, false);
+  };
+  return { entries, run, discard };
 }
 
 const unknownError = {

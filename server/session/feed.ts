@@ -1,0 +1,166 @@
+/**
+ * The feed of one session: its state, its published head and its readers. Owns fan-out and replay: an entry is delivered
+ * as the very bytes that were committed, once, in order; a reader enters the live set in the synchronous turn in which it
+ * has everything. Never appends and never waits for a reader of the live set.
+ */
+import { decodeTrusted, EncodedFrame, encodeFrame } from "../../protocol/codec.ts";
+import type { EventFrame } from "../../protocol/entries.ts";
+import type { Position } from "../../protocol/content.ts";
+import type { ResultOf, ServerFrame, SessionState } from "../../protocol/frames.ts";
+import { fold } from "../../protocol/state.ts";
+import { DEFAULT_TAIL } from "../../protocol/version.ts";
+import type { Store } from "../store/store.ts";
+import { LiveText } from "./live.ts";
+import { snapshotFor } from "./snapshot.ts";
+import type { Subscriber } from "./subscriber.ts";
+
+/** Entries of one page of a replay. */
+const REPLAY_PAGE = 250;
+/** Bytes of the newest entries that stay in memory while the session does. */
+const RECENT_BYTES = 256 * 1024;
+
+export interface AttachRequest {
+  readonly after?: Position | undefined;
+  readonly tail?: number | undefined;
+}
+
+let nextChannel = 1;
+
+export class Feed {
+  readonly id: string;
+  /** Names the session in parts and deltas, on all connections of this process; never used again. */
+  readonly channel = nextChannel++;
+  readonly live = new LiveText();
+  state: SessionState;
+  readonly #store: Store;
+  readonly #readers = new Map<Subscriber, object>();
+  readonly #liveSet = new Set<Subscriber>();
+  #recent: { seq: number; epoch: number; frame: EncodedFrame }[] = [];
+  #recentBytes = 0;
+
+  constructor(id: string, state: SessionState, store: Store) {
+    this.id = id;
+    this.state = state;
+    this.#store = store;
+  }
+
+  get subscribers(): number {
+    return this.#readers.size;
+  }
+
+  /** Makes committed entries visible: state first, then every reader of the live set. */
+  publish(entries: readonly { readonly entry: EventFrame; readonly bytes: Uint8Array }[]): void {
+    for (const { entry, bytes } of entries) {
+      this.state = fold(this.state, entry);
+      const { event } = entry;
+      if (event.type === "message") this.live.clear(event.message.id);
+      else if (event.type === "message-abandoned") this.live.clear(event.message);
+      else if (event.type === "run-finished") this.live.clear();
+      const frame = new EncodedFrame(bytes);
+      this.#remember(entry, frame);
+      for (const reader of this.#liveSet) reader.deliver(frame);
+    }
+  }
+
+  /** A transient frame for the live set: one encoding for all. */
+  broadcast(frame: ServerFrame): void {
+    if (this.#liveSet.size === 0) return;
+    const encoded = new EncodedFrame(encodeFrame(frame));
+    for (const reader of this.#liveSet) reader.deliver(encoded);
+  }
+
+  /**
+   * Adds a reader: `reply` is called with what `ok` carries, then entries follow, then `live`. A second attach of the same
+   * reader replaces the first. Resolves when the reader is live or has left.
+   */
+  async attach(
+    reader: Subscriber,
+    request: AttachRequest,
+    reply: (result: ResultOf<"attach">) => void,
+  ): Promise<void> {
+    const turn = {};
+    this.#readers.set(reader, turn);
+    this.#liveSet.delete(reader);
+    const current = (): boolean => this.#readers.get(reader) === turn && !reader.gone;
+    const { after } = request;
+    const valid = after !== undefined && (await this.#isValid(after));
+    if (!current()) return;
+    const { state } = this;
+    const answer = { session: state.session, channel: this.channel, epoch: state.epoch, head: state.seq };
+    if (!valid) {
+      const snapshot = snapshotFor(state, request.tail ?? DEFAULT_TAIL);
+      reply({ ...answer, mode: "snapshot", snapshot });
+      this.#enter(reader);
+      return;
+    }
+    reply({ ...answer, mode: "events" });
+    for (let cursor = after.seq; ; ) {
+      if (cursor === this.state.seq) {
+        this.#enter(reader);
+        return;
+      }
+      await reader.room();
+      if (!current()) return;
+      for (const { seq, frame } of await this.#page(cursor)) {
+        if (!current()) return;
+        reader.deliver(frame);
+        cursor = seq;
+      }
+      if (!current()) return;
+    }
+  }
+
+  detach(reader: Subscriber): boolean {
+    this.#liveSet.delete(reader);
+    return this.#readers.delete(reader);
+  }
+
+  /** Ends every subscription, with the reason. */
+  detachAll(reason: "deleted" | "forbidden" | "position-lost" | "unavailable"): void {
+    const frame = new EncodedFrame(encodeFrame({ type: "detached", session: this.id, reason }));
+    for (const reader of this.#readers.keys()) reader.deliver(frame);
+    this.#readers.clear();
+    this.#liveSet.clear();
+  }
+
+  #enter(reader: Subscriber): void {
+    const { partial } = this.live;
+    const live = { type: "live", session: this.id, epoch: this.state.epoch, seq: this.state.seq };
+    reader.deliver(new EncodedFrame(encodeFrame(partial === undefined ? live : { ...live, partial })));
+    this.#liveSet.add(reader);
+  }
+
+  async #isValid(position: Position): Promise<boolean> {
+    const { state } = this;
+    if (position.seq === 0) return true;
+    if (position.seq > state.seq) return false;
+    if (position.seq === state.seq) return position.epoch === state.epoch;
+    const recent = this.#recent.find((item) => item.seq === position.seq);
+    if (recent !== undefined) return recent.epoch === position.epoch;
+    const [stored] = await this.#store.read(this.id, position.seq - 1, 1);
+    return stored !== undefined && (decodeTrusted(stored.bytes) as EventFrame).epoch === position.epoch;
+  }
+
+  /** The next entries after a seq, from memory where they are there; none beyond the published head. */
+  async #page(after: number): Promise<{ seq: number; frame: EncodedFrame }[]> {
+    const first = this.#recent[0]?.seq;
+    if (first !== undefined && after + 1 >= first) {
+      return this.#recent.slice(after + 1 - first, after + 1 - first + REPLAY_PAGE);
+    }
+    const limit = Math.min(REPLAY_PAGE, this.state.seq - after);
+    const stored = await this.#store.read(this.id, after, limit);
+    return stored.map(({ seq, bytes }) => ({ seq, frame: new EncodedFrame(bytes) }));
+  }
+
+  #remember(entry: EventFrame, frame: EncodedFrame): void {
+    this.#recent.push({ seq: entry.seq, epoch: entry.epoch, frame });
+    this.#recentBytes += frame.bytes.length;
+    let drop = 0;
+    while (this.#recentBytes > RECENT_BYTES && drop < this.#recent.length - 1) {
+      this.#recentBytes -= this.#recent[drop]!.frame.bytes.length;
+      drop++;
+    }
+    // In batches, so that the common append moves nothing.
+    if (drop > 0) this.#recent = this.#recent.slice(drop);
+  }
+}
