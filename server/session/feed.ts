@@ -7,15 +7,16 @@ import { decodeTrusted, EncodedFrame, encodeFrame } from "../../protocol/codec.t
 import type { EventFrame } from "../../protocol/entries.ts";
 import type { Position } from "../../protocol/content.ts";
 import type { ResultOf, ServerFrame, SessionState } from "../../protocol/frames.ts";
-import { fold } from "../../protocol/state.ts";
 import { DEFAULT_TAIL } from "../../protocol/version.ts";
 import type { Store } from "../store/store.ts";
 import { LiveText } from "./live.ts";
 import { snapshotFor } from "./snapshot.ts";
 import type { Subscriber } from "./subscriber.ts";
 
-/** Entries of one page of a replay. */
+/** Entries of one page of a replay; fewer where they are large. */
 const REPLAY_PAGE = 250;
+const REPLAY_FIRST_PAGE = 32;
+const REPLAY_PAGE_BYTES = 256 * 1024;
 /** Bytes of the newest entries that stay in memory while the session does. */
 const RECENT_BYTES = 256 * 1024;
 
@@ -48,10 +49,10 @@ export class Feed {
     return this.#readers.size;
   }
 
-  /** Makes committed entries visible: state first, then every reader of the live set. */
-  publish(entries: readonly { readonly entry: EventFrame; readonly bytes: Uint8Array }[]): void {
+  /** Makes committed entries visible: the state that they fold to, then every reader of the live set. */
+  publish(entries: readonly { readonly entry: EventFrame; readonly bytes: Uint8Array }[], state: SessionState): void {
+    this.state = state;
     for (const { entry, bytes } of entries) {
-      this.state = fold(this.state, entry);
       const { event } = entry;
       if (event.type === "message") this.live.clear(event.message.id);
       else if (event.type === "message-abandoned") this.live.clear(event.message);
@@ -94,18 +95,22 @@ export class Feed {
       return;
     }
     reply({ ...answer, mode: "events" });
+    let size = REPLAY_FIRST_PAGE;
     for (let cursor = after.seq; ; ) {
       if (cursor === this.state.seq) {
         this.#enter(reader);
         return;
       }
-      await reader.room();
-      if (!current()) return;
-      for (const { seq, frame } of await this.#page(cursor)) {
+      let bytes = 0;
+      for (const { seq, frame } of await this.#page(cursor, size)) {
+        const room = reader.room();
+        if (room !== undefined) await room;
         if (!current()) return;
         reader.deliver(frame);
         cursor = seq;
+        bytes += frame.bytes.length;
       }
+      size = bytes > REPLAY_PAGE_BYTES ? Math.max(1, size >> 1) : Math.min(REPLAY_PAGE, size * 2);
       if (!current()) return;
     }
   }
@@ -142,12 +147,12 @@ export class Feed {
   }
 
   /** The next entries after a seq, from memory where they are there; none beyond the published head. */
-  async #page(after: number): Promise<{ seq: number; frame: EncodedFrame }[]> {
+  async #page(after: number, size: number): Promise<{ seq: number; frame: EncodedFrame }[]> {
     const first = this.#recent[0]?.seq;
     if (first !== undefined && after + 1 >= first) {
-      return this.#recent.slice(after + 1 - first, after + 1 - first + REPLAY_PAGE);
+      return this.#recent.slice(after + 1 - first, after + 1 - first + size);
     }
-    const limit = Math.min(REPLAY_PAGE, this.state.seq - after);
+    const limit = Math.min(size, this.state.seq - after);
     const stored = await this.#store.read(this.id, after, limit);
     return stored.map(({ seq, bytes }) => ({ seq, frame: new EncodedFrame(bytes) }));
   }
@@ -155,12 +160,12 @@ export class Feed {
   #remember(entry: EventFrame, frame: EncodedFrame): void {
     this.#recent.push({ seq: entry.seq, epoch: entry.epoch, frame });
     this.#recentBytes += frame.bytes.length;
+    // A quarter over before anything is dropped, so that the common append moves nothing.
+    if (this.#recentBytes <= RECENT_BYTES * 1.25) return;
     let drop = 0;
     while (this.#recentBytes > RECENT_BYTES && drop < this.#recent.length - 1) {
-      this.#recentBytes -= this.#recent[drop]!.frame.bytes.length;
-      drop++;
+      this.#recentBytes -= this.#recent[drop++]!.frame.bytes.length;
     }
-    // In batches, so that the common append moves nothing.
-    if (drop > 0) this.#recent = this.#recent.slice(drop);
+    this.#recent = this.#recent.slice(drop);
   }
 }

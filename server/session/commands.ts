@@ -1,0 +1,188 @@
+/**
+ * What people ask of a session: send, edit, withdraw, cancel, update, close, delete. Owns the decision of each command
+ * and the entries of its one append; identity and rights were checked before (access.ts), the lock is the session's.
+ */
+import { isDeepStrictEqual } from "node:util";
+import { decodeTrusted } from "../../protocol/codec.ts";
+import type { Content, JsonValue, SendMode } from "../../protocol/content.ts";
+import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
+import { ProtocolError } from "../../protocol/errors.ts";
+import type { ResultOf, SessionState } from "../../protocol/frames.ts";
+import { newId } from "../../protocol/ids.ts";
+import type { Store } from "../store/store.ts";
+import { mayEnter, notFound } from "./access.ts";
+import type { Caller } from "./access.ts";
+import type { Entry } from "./services.ts";
+import type { Session } from "./session.ts";
+
+export interface SendRequest {
+  readonly key: string;
+  readonly content: Content;
+  readonly mode?: SendMode | undefined;
+  readonly agent?: string | undefined;
+}
+
+/** One hold of the lock, for a caller who may enter. Throws ProtocolError `not-found` otherwise. */
+function command<T>(session: Session, caller: Caller, body: (state: SessionState) => Promise<T>): Promise<T> {
+  return session.exclusive(() => {
+    if (!mayEnter(caller, session.state.members)) throw notFound(session.id);
+    return body(session.state);
+  });
+}
+
+function closed(session: Session): ProtocolError {
+  return new ProtocolError("closed", `session ${session.id} is closed`);
+}
+
+/**
+ * Queues an input; a key that was used before answers the first send. Throws `closed`, `queue-full`, `busy` (mode
+ * reject), `conflict` (the key with other content).
+ */
+export async function send(
+  session: Session,
+  caller: Caller,
+  request: SendRequest,
+  services: { store: Store; maxQueue: number },
+): Promise<ResultOf<"send">> {
+  const { key, content, agent } = request;
+  const mode = request.mode ?? "queue";
+  const user = caller.actor.id;
+  let interrupted: string | undefined;
+  const result = await command(session, caller, async (state) => {
+    const refusal = refuse(session, state, mode, services.maxQueue);
+    if (refusal !== undefined) {
+      const known = await services.store.lookupKey(session.id, user, key);
+      if (known === undefined) throw refusal;
+      return repeated(session, services.store, known, request);
+    }
+    const input = newId("msg");
+    const entries: Entry[] = [
+      {
+        body: { type: "input-queued", input, key, content, mode, ...(agent === undefined ? {} : { agent }) },
+        actor: caller.actor,
+      },
+    ];
+    const { run } = state;
+    if (mode === "interrupt" && run !== undefined) {
+      interrupted = run.run;
+      if (run.cancelRequested === undefined) entries.push(cancelEntry(run.run, caller));
+    }
+    const appended = await session.append(entries, [{ user, key }]);
+    if (appended.duplicate) {
+      interrupted = undefined;
+      return repeated(session, services.store, appended.seq, request);
+    }
+    return { seq: appended.seq, input, position: positionOf(session.state, input), duplicate: false };
+  });
+  if (interrupted !== undefined) session.endRun(interrupted);
+  session.advance();
+  return result;
+}
+
+function refuse(session: Session, state: SessionState, mode: SendMode, maxQueue: number): ProtocolError | undefined {
+  if (state.session.state === "closed") return closed(session);
+  if (mode === "reject" && (state.run !== undefined || state.queue.length > 0)) {
+    return new ProtocolError("busy", "a run is open or inputs wait");
+  }
+  if (state.queue.length >= maxQueue) {
+    return new ProtocolError("queue-full", `${maxQueue} inputs wait already`, { details: { limit: maxQueue } });
+  }
+  return undefined;
+}
+
+/** The answer to a key that was used: the first send's, if this one says the same. */
+async function repeated(
+  session: Session,
+  store: Store,
+  seq: number,
+  request: SendRequest,
+): Promise<ResultOf<"send">> {
+  const [stored] = await store.read(session.id, seq - 1, 1);
+  const event = stored && (decodeTrusted(stored.bytes) as EventFrame).event;
+  const same =
+    event?.type === "input-queued" &&
+    event.mode === (request.mode ?? "queue") &&
+    event.agent === request.agent &&
+    isDeepStrictEqual(event.content, request.content);
+  if (!same) throw new ProtocolError("conflict", "the key was used with other content", { details: { key: request.key } });
+  return { seq, input: event.input, position: positionOf(session.state, event.input), duplicate: true };
+}
+
+/** How many inputs go before it; 0 also when its turn has come. */
+function positionOf(state: SessionState, input: string): number {
+  return Math.max(0, state.queue.findIndex((item) => item.input === input));
+}
+
+function cancelEntry(run: string, caller: Caller): Entry {
+  return { body: { type: "cancel-requested", run }, run, actor: caller.actor };
+}
+
+export function editInput(session: Session, caller: Caller, input: string, content: Content): Promise<{ seq: number }> {
+  return changeInput(session, caller, input, { type: "input-edited", input, content });
+}
+
+export function withdrawInput(session: Session, caller: Caller, input: string): Promise<{ seq: number }> {
+  return changeInput(session, caller, input, { type: "input-withdrawn", input });
+}
+
+function changeInput(session: Session, caller: Caller, input: string, body: EntryBody): Promise<{ seq: number }> {
+  return command(session, caller, async (state) => {
+    if (!state.queue.some((item) => item.input === input)) {
+      throw new ProtocolError("not-found", `input ${input} does not wait`);
+    }
+    const { seq } = await session.append([{ body, actor: caller.actor }]);
+    return { seq };
+  });
+}
+
+/** Logged before it is acked; a second cancel answers the first one's seq. Throws `not-found` for a run never heard of. */
+export async function cancel(session: Session, caller: Caller, run: string): Promise<ResultOf<"cancel">> {
+  const result = await command(session, caller, async (state): Promise<ResultOf<"cancel">> => {
+    if (state.run?.run === run) {
+      if (state.run.cancelRequested !== undefined) return { seq: state.run.cancelRequested, state: "cancelling" };
+      const { seq } = await session.append([cancelEntry(run, caller)]);
+      return { seq, state: "cancelling" };
+    }
+    const known = state.lastRun?.run === run || state.messages.some((message) => message.run === run);
+    if (!known) throw new ProtocolError("not-found", `no run ${run}`);
+    return { state: "finished" };
+  });
+  if (result.state === "cancelling") session.endRun(run);
+  return result;
+}
+
+export function update(
+  session: Session,
+  caller: Caller,
+  change: { title?: string | undefined; metadata?: JsonValue | undefined },
+): Promise<{ seq: number }> {
+  return command(session, caller, async () => {
+    const body: EntryBody = { type: "session-updated" };
+    if (change.title !== undefined) body.title = change.title;
+    if (change.metadata !== undefined) body.metadata = change.metadata;
+    const { seq } = await session.append([{ body, actor: caller.actor }]);
+    return { seq };
+  });
+}
+
+/** One append: closed, its run cancelled, its waiting inputs withdrawn. Throws `closed` the second time. */
+export async function close(session: Session, caller: Caller): Promise<{ seq: number }> {
+  let open: string | undefined;
+  const result = await command(session, caller, async (state) => {
+    if (state.session.state === "closed") throw closed(session);
+    const { actor } = caller;
+    const entries: Entry[] = [{ body: { type: "session-closed" }, actor }];
+    open = state.run?.run;
+    if (state.run !== undefined && state.run.cancelRequested === undefined) entries.push(cancelEntry(state.run.run, caller));
+    for (const { input } of state.queue) entries.push({ body: { type: "input-withdrawn", input }, actor });
+    const { seq } = await session.append(entries);
+    return { seq };
+  });
+  if (open !== undefined) session.endRun(open);
+  return result;
+}
+
+/** Deletes the session for ever: a tombstone stays, so that its id is never used again. */
+export function remove(session: Session, caller: Caller): Promise<void> {
+  return command(session, caller, () => session.remove());
+}

@@ -1,0 +1,108 @@
+/**
+ * The entries at both ends of a run: what starts one from a queued input, and what ends one that its process left open.
+ * Owns those two decisions; never appends and never streams.
+ */
+import type { EntryBody } from "../../protocol/entries.ts";
+import type { Actor, Message, RunReason } from "../../protocol/content.ts";
+import type { QueuedInput, SessionState } from "../../protocol/frames.ts";
+import { newId } from "../../protocol/ids.ts";
+import { NO_USAGE } from "../../protocol/state.ts";
+import { contentParts } from "../agent/prompt.ts";
+import type { RunContext } from "../agent/run.ts";
+import type { Entry, SessionServices } from "./services.ts";
+
+const SYSTEM: Actor = { kind: "system", id: "system", name: "system", verified: true };
+
+export type StartedRun = Pick<RunContext, "session" | "run" | "agent" | "model" | "tools" | "actor">;
+
+/** The entries that give the slot to an input. `context` is absent when they end the run at once: its agent is gone. */
+export function startRun(
+  state: SessionState,
+  input: QueuedInput,
+  services: SessionServices,
+): { run: string; entries: Entry[]; context?: StartedRun } {
+  const run = newId("run");
+  const name = input.agent ?? state.session.agent;
+  const agent = services.agent(name);
+  const actor = input.actor ?? SYSTEM;
+  const model = agent === undefined ? undefined : services.model(agent);
+  const tools = agent === undefined ? [] : services.tools.visible(agent.tools, state.session.id);
+  const started: EntryBody = {
+    type: "run-started",
+    run,
+    input: input.input,
+    agent: name,
+    model: model?.id ?? "",
+    tools: tools.map(({ specification: tool }) => ({ name: tool.name, effect: tool.effect, timeoutMs: tool.timeoutMs })),
+  };
+  const entries = [started, inputMessage(input, run)];
+  if (agent === undefined || model === undefined) {
+    entries.push({
+      type: "run-finished",
+      run,
+      reason: "error",
+      steps: 0,
+      usage: NO_USAGE,
+      model: "",
+      error: { code: "not-found", message: `agent '${name}' not registered` },
+    });
+    return { run, entries: entries.map((body) => ({ body, run, actor })) };
+  }
+  return {
+    run,
+    entries: entries.map((body) => ({ body, run, actor })),
+    context: {
+      session: state.session.id,
+      run,
+      agent,
+      model,
+      tools,
+      actor,
+    },
+  };
+}
+
+/** The entry that takes an input out of the queue and into the history. */
+export function inputMessage(input: QueuedInput, run: string): EntryBody {
+  const message: Message = {
+    id: input.input,
+    role: "user",
+    author: input.actor ?? SYSTEM,
+    run,
+    parts: contentParts(input.content),
+  };
+  return { type: "message", message };
+}
+
+/** What ends the open run of a state: an outcome for each open call and request, then the run's end. */
+export function runEnding(state: SessionState, reason: RunReason, error?: { code: string; message: string }): EntryBody[] {
+  const run = state.run!;
+  const entries: EntryBody[] = state.requests.map((request) => ({
+    type: "request-resolved",
+    request: request.request,
+    decision: "cancelled",
+  }));
+  for (const call of state.calls) {
+    const sent = call.attempt > 0;
+    entries.push({
+      type: "tool-result",
+      call: call.call,
+      ...(sent ? { attempt: call.attempt } : {}),
+      outcome: sent ? "outcome-unknown" : "cancelled",
+      error: sent
+        ? { code: "outcome-unknown", message: "whether the call took effect is not known" }
+        : { code: "cancelled", message: "the call was never sent" },
+      durationMs: 0,
+    });
+  }
+  entries.push({
+    type: "run-finished",
+    run: run.run,
+    reason,
+    steps: run.step,
+    usage: run.usage,
+    model: run.model,
+    ...(error === undefined ? {} : { error }),
+  });
+  return entries;
+}

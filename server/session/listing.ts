@@ -1,0 +1,46 @@
+/**
+ * The index row of a session: what lists and recovery know of it without its log. Owns when it is written (only when what
+ * it says changes, so that a streamed run costs two) and its form; never what the store does with it.
+ */
+import { decodeTrusted, encodeFrame } from "../../protocol/codec.ts";
+import type { SessionInfo } from "../../protocol/content.ts";
+import type { SessionState } from "../../protocol/frames.ts";
+import { measure } from "../../protocol/values.ts";
+import type { IndexRow } from "../store/store.ts";
+
+/** Metadata larger than this is left out of lists. */
+export const MAX_LISTED_METADATA = 4096;
+
+export function indexRow(state: SessionState): IndexRow {
+  return {
+    readers: Object.keys(state.members),
+    open: isOpen(state),
+    updatedAt: state.session.updatedAt,
+    info: encodeFrame(listedInfo(state.session)),
+  };
+}
+
+export function mustIndex(before: SessionState, after: SessionState): boolean {
+  return (
+    isOpen(before) !== isOpen(after) ||
+    before.members !== after.members ||
+    before.session.title !== after.session.title ||
+    before.session.metadata !== after.session.metadata ||
+    (before.session.state === "closed") !== (after.session.state === "closed")
+  );
+}
+
+export function decodeInfo(row: IndexRow): SessionInfo {
+  return decodeTrusted(row.info) as SessionInfo;
+}
+
+/** The info as lists show it. */
+export function listedInfo(info: SessionInfo): SessionInfo {
+  if (info.metadata === undefined || measure(info.metadata).bytes <= MAX_LISTED_METADATA) return info;
+  const { metadata: _, ...listed } = info;
+  return listed;
+}
+
+function isOpen(state: SessionState): boolean {
+  return state.run !== undefined || state.queue.length > 0 || state.requests.length > 0;
+}

@@ -1,0 +1,175 @@
+/**
+ * The sessions in memory: loaded once however many ask at the same time, given back to the store when nobody needs them.
+ * Owns loading, unloading and what the process must recover; never holds a session that is idle for long, so a million
+ * on disk cost no memory.
+ */
+import { decodeTrusted, encodeFrame } from "../../protocol/codec.ts";
+import type { EntryBodyOf, EventFrame } from "../../protocol/entries.ts";
+import { ProtocolError } from "../../protocol/errors.ts";
+import type { SessionState } from "../../protocol/frames.ts";
+import { fold } from "../../protocol/state.ts";
+import type { Actor } from "../../protocol/content.ts";
+import type { Loaded } from "../store/store.ts";
+import { notFound } from "./access.ts";
+import { indexRow } from "./listing.ts";
+import { Session } from "./session.ts";
+import { SessionDropped } from "./services.ts";
+import type { SessionServices } from "./services.ts";
+import { decodeState } from "./snapshot.ts";
+
+const LOAD_PAGE = 500;
+const MAX_RETRIES = 5;
+
+export class SessionRegistry {
+  readonly #services: SessionServices;
+  readonly #sessions = new Map<string, Session | Promise<Session>>();
+  readonly #sweep: NodeJS.Timeout;
+
+  constructor(services: SessionServices) {
+    this.#services = services;
+    this.#sweep = setInterval(() => void this.unloadIdle(), Math.max(10, services.limits.idleMs / 2));
+    this.#sweep.unref();
+  }
+
+  /** Sessions in memory. */
+  get size(): number {
+    return this.#sessions.size;
+  }
+
+  /** The session, if it is in memory now. */
+  peek(id: string): Session | undefined {
+    const held = this.#sessions.get(id);
+    return held instanceof Session ? held : undefined;
+  }
+
+  loaded(): Session[] {
+    return [...this.#sessions.values()].filter((held) => held instanceof Session);
+  }
+
+  /**
+   * Runs something with the session in memory and holds it there until it settles. Throws ProtocolError `not-found`,
+   * or `unavailable` when it keeps leaving memory.
+   */
+  async with<T>(id: string, use: (session: Session) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      const session = await this.#find(id);
+      session.users++;
+      try {
+        return await use(session);
+      } catch (error) {
+        if (!(error instanceof SessionDropped) || attempt >= MAX_RETRIES) throw error;
+      } finally {
+        session.users--;
+        session.usedAt = this.#services.now();
+      }
+    }
+  }
+
+  /** Writes a session's first entry and keeps it in memory. Throws `conflict` when the id was ever used. */
+  async create(id: string, body: EntryBodyOf<"session-created">, actor: Actor): Promise<Session> {
+    const { now, commits, member } = this.#services;
+    const at = now();
+    const entry: EventFrame = { type: "event", session: id, epoch: at, seq: 1, at, actor, event: body };
+    const state = fold(undefined, entry);
+    const result = await commits.append({
+      id,
+      epoch: at,
+      expectedSeq: 0,
+      entries: [encodeFrame(entry)],
+      index: indexRow(state),
+      create: member(),
+    });
+    if (result.status === "conflict" || result.status === "duplicate") {
+      throw new ProtocolError("conflict", `session ${id} exists`, { details: { session: id } });
+    }
+    if (result.status !== "ok") {
+      throw new ProtocolError("unavailable", "the log cannot be written now", { retryAfterMs: 250 });
+    }
+    const session = new Session(id, state, this.#services, { grant: { id, epoch: at, seq: 1 } });
+    this.#sessions.set(id, session);
+    this.#services.observe(session, entry);
+    return session;
+  }
+
+  /** Forgets a session that left memory by itself. */
+  forget(session: Session): void {
+    if (this.#sessions.get(session.id) === session) this.#sessions.delete(session.id);
+  }
+
+  /** Unloads what nobody used for `idleMs`; answers how many went. */
+  async unloadIdle(idleMs: number = this.#services.limits.idleMs): Promise<number> {
+    const before = this.#services.now() - idleMs;
+    const going = this.loaded().filter((session) => session.usedAt <= before && session.idle);
+    const gone = await Promise.all(going.map((session) => this.#unload(session)));
+    return gone.filter(Boolean).length;
+  }
+
+  async #unload(session: Session): Promise<boolean> {
+    try {
+      if (!(await session.unload())) return false;
+    } catch (error) {
+      this.#services.log.warn({ session: session.id, err: error }, "a session could not be unloaded");
+      session.drop("unload failed");
+    }
+    this.forget(session);
+    return true;
+  }
+
+  /** Gives every session a named end of what its last process left open. Answers the ids that could not be recovered. */
+  async recover(limit = 1000): Promise<string[]> {
+    const failed: string[] = [];
+    for (const id of await this.#services.store.orphans(limit)) {
+      try {
+        await this.with(id, (session) => session.recover());
+      } catch (error) {
+        if (error instanceof ProtocolError && error.code === "not-found") continue;
+        this.#services.log.error({ session: id, err: error }, "a session could not be recovered");
+        failed.push(id);
+      }
+    }
+    return failed;
+  }
+
+  /** Leaves every run as it is and waits for the appends in flight. */
+  async close(): Promise<void> {
+    clearInterval(this.#sweep);
+    const held = await Promise.allSettled(this.#sessions.values());
+    await Promise.all(held.map((result) => (result.status === "fulfilled" ? result.value.shutDown() : undefined)));
+    this.#sessions.clear();
+  }
+
+  async #find(id: string): Promise<Session> {
+    const held = this.#sessions.get(id);
+    if (held instanceof Promise) return held;
+    if (held !== undefined && !held.dropped) return held;
+    const loading = this.#load(id);
+    this.#sessions.set(id, loading);
+    try {
+      const session = await loading;
+      if (this.#sessions.get(id) === loading) this.#sessions.set(id, session);
+      return session;
+    } catch (error) {
+      if (this.#sessions.get(id) === loading) this.#sessions.delete(id);
+      throw error;
+    }
+  }
+
+  async #load(id: string): Promise<Session> {
+    const loaded = await this.#services.store.load(id);
+    if (loaded === undefined) throw notFound(id);
+    const { state, snapshotSeq } = await this.#folded(id, loaded);
+    return new Session(id, state, this.#services, { snapshotSeq });
+  }
+
+  async #folded(id: string, loaded: Loaded): Promise<{ state: SessionState; snapshotSeq: number }> {
+    let state = loaded.snapshot && decodeState(loaded.snapshot.body);
+    const snapshotSeq = state?.seq ?? 0;
+    while ((state?.seq ?? 0) < loaded.head) {
+      const page = await this.#services.store.read(id, state?.seq ?? 0, LOAD_PAGE);
+      for (const { bytes } of page) state = fold(state, decodeTrusted(bytes) as EventFrame);
+      if (page.length === 0) break;
+    }
+    if (state === undefined) throw notFound(id);
+    return { state, snapshotSeq };
+  }
+}

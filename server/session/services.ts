@@ -1,0 +1,66 @@
+/**
+ * What a session needs from the process it lives in, and the values that pass between the files of this folder. Owns no
+ * behaviour but the error that says a session left memory.
+ */
+import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
+import type { Actor } from "../../protocol/content.ts";
+import type { PartKind } from "../../protocol/frames.ts";
+import type { Agent } from "../agent/agent.ts";
+import type { Model } from "../model/model.ts";
+import type { Log } from "../observe/log.ts";
+import type { AppendItem, AppendResult, Member, Store } from "../store/store.ts";
+import type { CallTimings } from "../tool/call.ts";
+import type { Deadlines } from "../tool/deadlines.ts";
+import type { ToolRegistry } from "../tool/registry.ts";
+import type { Router } from "../tool/router.ts";
+import type { Session } from "./session.ts";
+
+/** An entry before it has a place in the log. */
+export interface Entry {
+  readonly body: EntryBody;
+  readonly run?: string;
+  readonly actor?: Actor;
+}
+
+/** Streamed text as the process sees it: the wire's delta, with what it belongs to. */
+export interface LiveDelta {
+  readonly type: "delta";
+  readonly session: string;
+  readonly run: string;
+  readonly message: string;
+  readonly part: number;
+  readonly kind: PartKind;
+  readonly offset: number;
+  readonly text: string;
+}
+
+export interface SessionLimits {
+  /** Inputs that may wait in one session. Default 64. */
+  readonly maxQueue: number;
+  /** How long a session without readers and work stays in memory. Default 10 s. */
+  readonly idleMs: number;
+}
+
+export interface SessionServices {
+  readonly store: Store;
+  readonly commits: { append(item: AppendItem): Promise<AppendResult> };
+  readonly tools: ToolRegistry;
+  readonly router: Router;
+  readonly deadlines: Deadlines;
+  readonly timings: CallTimings;
+  readonly limits: SessionLimits;
+  readonly log: Log;
+  readonly now: () => number;
+  member(): Member;
+  agent(name: string): Agent | undefined;
+  model(agent: Agent): Model;
+  /** Every entry once it is committed, and every delta; must not throw. */
+  observe(session: Session, event: EventFrame | LiveDelta): void;
+  /** The session left memory by itself. */
+  dropped(session: Session): void;
+}
+
+/** The session left memory between finding it and using it: find it again. */
+export class SessionDropped extends Error {
+  override readonly name = "SessionDropped";
+}
