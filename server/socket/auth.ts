@@ -23,9 +23,6 @@ export interface Identity {
 /** `admin` includes every other; `create` and `provide` are for names that a glob (`*` = any text) matches. */
 export type RightKind = "admin" | "watch" | "create" | "provide";
 
-/** The form of one right. */
-export const RIGHT = /^(?:admin|watch|(?:create|provide):[A-Za-z0-9_*-]{1,128})$/;
-
 /** Rights of a token that lists none. */
 export const DEFAULT_RIGHTS: readonly string[] = ["create:*"];
 

@@ -1,0 +1,362 @@
+/**
+ * One socket, from upgrade to end: first frame, validation, answers in flight, heartbeat, disconnect. Owns what is true of
+ * one connection; what a frame means is the dispatch's, what is queued the outbox's. Never waits, and never lets a peer
+ * have more than its limits.
+ */
+import type { WebSocket } from "ws";
+import { EncodedFrame, encodeFrame, encodeJsonFrame } from "../../protocol/codec.ts";
+import type { Verdict } from "../../protocol/content.ts";
+import { afterClose, CLOSE_CODES, ProtocolError, type CloseCause } from "../../protocol/errors.ts";
+import type { ClientFrame, ServerFrame } from "../../protocol/frames.ts";
+import { newId } from "../../protocol/ids.ts";
+import { SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK, type Encoding } from "../../protocol/version.ts";
+import type { Log } from "../observe/log.ts";
+import type { Metrics } from "../observe/metrics.ts";
+import type { Subscriber } from "../session/subscriber.ts";
+import type { CallReference, ToolCall, ToolHost } from "../tool/tool.ts";
+import type { Authenticator, Identity } from "./auth.ts";
+import { decodeMessage, greet, welcomeFrame } from "./greeting.ts";
+import type { Watched } from "./heartbeat.ts";
+import { describe, errorFrame, isRequest, readFrame, usableId } from "./inbound.ts";
+import { Inbox, type RawFrame } from "./inbox.ts";
+import { Outbox, type OutboxOptions, type OutboxTotals } from "./outbox.ts";
+import type { Turn } from "./turn.ts";
+
+/** What handles the frames of all connections: called in the order of arrival, never awaited. */
+export interface Dispatch {
+  /** A validated frame, neither `hello` nor `pong`, of a connection that has said hello. */
+  frame(connection: Connection, frame: ClientFrame): void;
+  /** Once for each connection that has said hello. `successor`: the connection that superseded it. */
+  gone(connection: Connection, successor?: Connection): void;
+}
+
+export interface ConnectionOptions {
+  /** How long a connection may be silent before its hello (10 000). */
+  readonly helloTimeoutMs?: number;
+  /** Bytes of the first message (16 KiB). */
+  readonly maxHelloBytes?: number;
+  /** Requests without an answer (32); one more is `rate-limited`. */
+  readonly maxInFlight?: number;
+  /** Bad frames within `badFrameWindowMs` that end the connection (10 in 60 000). */
+  readonly maxBadFrames?: number;
+  readonly badFrameWindowMs?: number;
+  /** Frames of one connection handled in one turn of the event loop (256). */
+  readonly framesPerTurn?: number;
+  /** Distance of two pings (25 000), and how much longer than that a peer may be silent (10 000). */
+  readonly pingMs?: number;
+  readonly pongGraceMs?: number;
+  /** How long bytes may wait without one of them moving (30 000). */
+  readonly stuckMs?: number;
+  /** `welcome.limits.maxQueue`: the inputs a session holds (64). Said here, enforced by the session. */
+  readonly maxQueue?: number;
+  readonly outbox?: OutboxOptions;
+}
+
+/** What a connection is given by the server around it. */
+export interface ConnectionHost {
+  readonly node: string;
+  readonly authenticator: Authenticator;
+  readonly dispatch: Dispatch;
+  readonly turn: Turn;
+  readonly totals: OutboxTotals;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly clock: () => number;
+  readonly random: () => number;
+  readonly options: Required<Omit<ConnectionOptions, "outbox">> & { readonly outbox: OutboxOptions };
+  /** The hello was accepted; called before `welcome` is sent. */
+  greeted(connection: Connection): void;
+  /** The connection takes no more frames. Called once for every connection. */
+  ended(connection: Connection): void;
+}
+
+const PING = new EncodedFrame(encodeFrame({ type: "ping" } satisfies ServerFrame));
+
+export class Connection implements Subscriber, ToolHost, Watched {
+  readonly id: string = newId("con");
+  readonly #socket: WebSocket;
+  readonly #host: ConnectionHost;
+  readonly #inbox: Inbox;
+  readonly #outbox: Outbox;
+  readonly #inFlight = new Set<number>();
+  #encoding: Encoding | undefined;
+  #identity: Identity | undefined;
+  #gone = false;
+  #closeCode: string | undefined;
+  /** When the last bad frames came. */
+  #bad: number[] | undefined;
+  /** When the hello must be there, later when the next ping is due. */
+  #dueAt: number;
+  #seenAt: number;
+
+  constructor(socket: WebSocket, host: ConnectionHost) {
+    this.#socket = socket;
+    this.#host = host;
+    if (socket.protocol === SUBPROTOCOL_MSGPACK) this.#encoding = "msgpack";
+    if (socket.protocol === SUBPROTOCOL_JSON) this.#encoding = "json";
+    this.#seenAt = host.clock();
+    this.#dueAt = this.#seenAt + host.options.helloTimeoutMs;
+    this.#inbox = new Inbox(
+      {
+        turn: host.turn,
+        onFrame: (frame) => this.#take(frame),
+        onUnreadable: (error) => this.#refuseBad(error),
+        pause: () => socket.pause(),
+        resume: () => socket.resume(),
+      },
+      host.options,
+    );
+    this.#outbox = new Outbox(
+      {
+        wire: socket,
+        turn: host.turn,
+        totals: host.totals,
+        clock: host.clock,
+        onOverflow: () => this.disconnect("slow-reader", "too many bytes are waiting to be read"),
+      },
+      host.options.outbox,
+    );
+    socket.on("message", (data: Buffer, isBinary: boolean) => this.#receive(data, isBinary));
+    socket.on("error", (error: Error) => this.#failed(error));
+    socket.on("close", (code: number) => this.#closed(code));
+  }
+
+  /** How this connection writes; JSON while nothing has decided it. */
+  get encoding(): Encoding {
+    return this.#encoding ?? "json";
+  }
+
+  /** Undefined until the hello has been accepted. */
+  get identity(): Identity | undefined {
+    return this.#identity;
+  }
+
+  get gone(): boolean {
+    return this.#gone;
+  }
+
+  /** Bytes that wait to be written, as the outbox counts them. */
+  get queuedBytes(): number {
+    return this.#outbox.queuedBytes;
+  }
+
+  // --- Sending ---
+
+  /** Encodes and queues a frame of this connection alone. `ok` and `error` end the request with their id. */
+  send(frame: ServerFrame): void {
+    if (this.#gone) return;
+    if (frame.type === "ok" || frame.type === "error") {
+      if (frame.id !== undefined) this.#inFlight.delete(frame.id);
+      if (frame.type === "error") this.#host.metrics.errors.add(1, frame.code);
+    }
+    this.#outbox.push(this.encoding === "json" ? encodeJsonFrame(frame) : encodeFrame(frame));
+  }
+
+  deliver(frame: EncodedFrame): void {
+    if (!this.#gone) this.#outbox.push(this.encoding === "json" ? frame.line : frame.bytes);
+  }
+
+  room(): Promise<void> | undefined {
+    return this.#outbox.room();
+  }
+
+  call(call: ToolCall): boolean {
+    const { session, attempt, run, agent, tool, input, actor, timeoutMs } = call;
+    this.send({ type: "call", session, call: call.call, attempt, run, agent, tool, input, actor, timeoutMs });
+    // Gone now, it was gone before or by this frame: in both cases nothing was written.
+    return !this.#gone;
+  }
+
+  cancelCall({ session, call, attempt }: CallReference, reason: string): void {
+    this.send({ type: "callCancel", session, call, attempt, reason });
+  }
+
+  acknowledgeResult({ session, call, attempt }: CallReference, verdict: Verdict): void {
+    this.send({ type: "resultAck", session, call, attempt, verdict });
+  }
+
+  /**
+   * Ends the connection: what the socket takes at once is still written, then a `disconnect` frame, then the close. The
+   * rest is dropped. A peer that does not answer the close is cut off after the socket's close timeout.
+   */
+  disconnect(cause: CloseCause, reason: string, successor?: Connection): void {
+    if (this.#gone) return;
+    const code = CLOSE_CODES[cause];
+    const frame: ServerFrame = { type: "disconnect", code, reason, reconnect: afterClose(code) !== "stop" };
+    this.#outbox.finish(this.encoding === "json" ? encodeJsonFrame(frame) : encodeFrame(frame));
+    this.#closeCode = String(code);
+    this.#end(successor);
+    this.#socket.close(code, cause);
+    // A paused socket would never see the answer to its close.
+    this.#socket.resume();
+  }
+
+  /** Cuts the connection off without a word. */
+  terminate(): void {
+    this.#socket.terminate();
+  }
+
+  // --- Receiving ---
+
+  #receive(data: Buffer, isBinary: boolean): void {
+    if (this.#gone) return;
+    this.#seenAt = this.#host.clock();
+    this.#encoding ??= isBinary ? "msgpack" : "json";
+    if (isBinary !== (this.#encoding === "msgpack")) {
+      const error = new ProtocolError("bad-frame", `this connection speaks ${this.#encoding}`);
+      if (this.#identity === undefined) this.#refuse(error, "malformed");
+      else this.#refuseBad(error);
+    } else if (this.#identity === undefined) {
+      this.#greet(data, isBinary);
+    } else {
+      this.#inbox.receive(decodeMessage(data, isBinary));
+    }
+  }
+
+  #greet(data: Buffer, isBinary: boolean): void {
+    const { authenticator, metrics, node, options, random } = this.#host;
+    let greeting;
+    try {
+      greeting = greet(data, isBinary, { maxHelloBytes: options.maxHelloBytes, authenticator });
+    } catch (error) {
+      this.#refuse(this.#asProtocolError(error), "overloaded");
+      return;
+    }
+    if ("error" in greeting) {
+      this.#refuse(greeting.error, greeting.cause, greeting.id);
+      return;
+    }
+    this.#identity = greeting.identity;
+    metrics.framesReceived.add(1, "hello");
+    metrics.accepted.add(1);
+    metrics.connections.add(1, this.encoding);
+    // From here on a ping each pingMs, the first one after a random part of it.
+    this.#dueAt = this.#seenAt + random() * options.pingMs;
+    this.#host.greeted(this);
+    this.send(welcomeFrame(greeting, { connection: this.id, node, ...options }));
+  }
+
+  #take(raw: RawFrame): void {
+    let frame: ClientFrame;
+    try {
+      frame = readFrame(raw);
+      if (frame.type === "hello")
+        throw new ProtocolError("bad-frame", "hello comes once", { details: describe(raw) });
+    } catch (error) {
+      this.#refuseBad(this.#asProtocolError(error), usableId(raw));
+      return;
+    }
+    this.#host.metrics.framesReceived.add(1, frame.type);
+    if (frame.type === "pong") return;
+    if (isRequest(frame) && !this.#admit(frame)) return;
+    try {
+      this.#host.dispatch.frame(this, frame);
+    } catch (error) {
+      this.send(errorFrame(this.#asProtocolError(error), usableId(raw)));
+    }
+  }
+
+  /** Takes a place among the requests in flight, or says why there is none. */
+  #admit(frame: ClientFrame & { id: number }): boolean {
+    const { maxInFlight } = this.#host.options;
+    if (this.#inFlight.has(frame.id)) {
+      // Without the id: it belongs to the request that is still to be answered.
+      const details = { frame: frame.type, id: frame.id };
+      this.#refuseBad(new ProtocolError("bad-frame", "id: in use by an unanswered request", { details }));
+      return false;
+    }
+    if (this.#inFlight.size >= maxInFlight) {
+      const error = new ProtocolError("rate-limited", `${maxInFlight} requests are unanswered`);
+      this.send(errorFrame(error, frame.id));
+      return false;
+    }
+    this.#inFlight.add(frame.id);
+    return true;
+  }
+
+  #refuseBad(error: ProtocolError, id?: number): void {
+    this.#host.metrics.framesReceived.add(1, error.code === "unknown-frame" ? "unknown" : "bad");
+    if (id === undefined || !this.#inFlight.has(id)) this.send(errorFrame(error, id));
+    else this.send(errorFrame(error));
+    const { maxBadFrames, badFrameWindowMs } = this.#host.options;
+    const now = this.#host.clock();
+    this.#bad = [...(this.#bad ?? []), now].slice(-maxBadFrames);
+    if (this.#bad.length === maxBadFrames && now - this.#bad[0]! < badFrameWindowMs) {
+      this.disconnect("malformed", "too many bad frames");
+    }
+  }
+
+  #refuse(error: ProtocolError, cause: CloseCause, id?: number): void {
+    this.send(errorFrame(error, id));
+    this.disconnect(cause, error.message);
+  }
+
+  #asProtocolError(error: unknown): ProtocolError {
+    if (error instanceof ProtocolError) return error;
+    this.#host.log.error({ connection: this.id, error }, "a frame could not be handled");
+    return new ProtocolError("internal", "the server failed");
+  }
+
+  // --- Deadlines and the end ---
+
+  check(now: number): number | undefined {
+    if (this.#gone) return undefined;
+    const { pingMs, pongGraceMs, stuckMs } = this.#host.options;
+    if (this.#identity === undefined) {
+      if (now < this.#dueAt) return this.#dueAt - now;
+      this.disconnect("hello-timeout", "no hello came");
+      return undefined;
+    }
+    const stuck = this.#outbox.stuckFor(now);
+    if (stuck >= stuckMs) {
+      this.disconnect("slow-reader", "nothing has been read for too long");
+      return undefined;
+    }
+    // While bytes wait, a ping waits with them: then only their moving tells whether the peer lives.
+    const deadAt = Math.max(this.#seenAt, this.#outbox.freedAt) + pingMs + pongGraceMs;
+    if (stuck === 0 && now >= deadAt) {
+      this.disconnect("no-pong", "no frame came");
+      return undefined;
+    }
+    if (now >= this.#dueAt) {
+      this.#dueAt = now + pingMs;
+      if (stuck === 0) this.deliver(PING);
+    }
+    return stuck > 0 ? stuckMs - stuck : Math.min(this.#dueAt, deadAt) - now;
+  }
+
+  #failed(error: Error): void {
+    const { code } = error as { code?: string };
+    if (code?.startsWith("WS_ERR_")) this.#closeCode ??= FAULT_CODES[code] ?? "1002";
+    this.#end();
+  }
+
+  #closed(code: number): void {
+    this.#closeCode ??= PEER_CODES.has(code) ? String(code) : "other";
+    this.#end();
+    this.#host.metrics.disconnects.add(1, this.#closeCode);
+  }
+
+  #end(successor?: Connection): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    this.#inbox.close();
+    this.#outbox.close();
+    this.#inFlight.clear();
+    this.#host.ended(this);
+    if (this.#identity === undefined) return;
+    this.#host.metrics.connections.add(-1, this.encoding);
+    // A session may be in the middle of handing frames to its readers: whoever leaves does so after that.
+    if (successor === undefined) queueMicrotask(() => this.#host.dispatch.gone(this));
+    else this.#host.dispatch.gone(this, successor);
+  }
+}
+
+/** Close codes that the socket itself has sent, by its error. */
+const FAULT_CODES: Readonly<Record<string, string>> = {
+  WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: "1009",
+  WS_ERR_TOO_MANY_BUFFERED_PARTS: "1008",
+  WS_ERR_INVALID_UTF8: "1007",
+};
+/** Codes of peers that are told apart in the metrics; the others are `other`, for a peer may send any. */
+const PEER_CODES = new Set([1000, 1001, 1005, 1006]);

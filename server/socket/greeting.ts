@@ -1,0 +1,96 @@
+/**
+ * The first message of a connection: one frame, a hello, of a version and a user that the server takes. Owns the rules for
+ * it and which close follows which refusal; never a connection's state, and no frame after the first.
+ */
+import { decodeBinary, decodeText } from "../../protocol/codec.ts";
+import { ProtocolError, type CloseCause } from "../../protocol/errors.ts";
+import type { ClientFrameOf, ServerFrameOf } from "../../protocol/frames.ts";
+import { MAX_FRAME_BYTES, MAX_PAYLOAD_BYTES, PROTOCOL_VERSION } from "../../protocol/version.ts";
+import type { Authenticator, Identity } from "./auth.ts";
+import { describe, readFrame, usableId } from "./inbound.ts";
+import type { RawFrame } from "./inbox.ts";
+
+export interface Greeting {
+  readonly hello: ClientFrameOf<"hello">;
+  readonly identity: Identity;
+}
+
+export interface Refusal {
+  readonly error: ProtocolError;
+  readonly cause: CloseCause;
+  /** The id to answer under. */
+  readonly id: number | undefined;
+}
+
+/** The frames of a message, decoded as they are asked for. */
+export function decodeMessage(data: Buffer, isBinary: boolean): Generator<RawFrame, void> {
+  return isBinary ? decodeBinary(data) : decodeText(data.toString("utf8"));
+}
+
+/** Reads the first message. Throws only what is no ProtocolError. */
+export function greet(
+  data: Buffer,
+  isBinary: boolean,
+  options: { readonly maxHelloBytes: number; readonly authenticator: Authenticator },
+): Greeting | Refusal {
+  let raw: RawFrame | undefined;
+  try {
+    if (data.length > options.maxHelloBytes) {
+      throw new ProtocolError("too-large", `the first message may have ${options.maxHelloBytes} bytes`);
+    }
+    const [first, second] = decodeMessage(data, isBinary);
+    raw = first;
+    const hello = readHello(first!);
+    if (second !== undefined) throw new ProtocolError("bad-frame", "hello comes in a message of its own");
+    return { hello, identity: options.authenticator.authenticate(hello) };
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    return { error, cause: closeCause(error), id: raw === undefined ? undefined : usableId(raw) };
+  }
+}
+
+function readHello(raw: RawFrame): ClientFrameOf<"hello"> {
+  if (raw["type"] !== "hello") {
+    throw new ProtocolError("hello-required", "the first frame is hello", { details: describe(raw) });
+  }
+  // Before the shape: a hello of another version may well look different.
+  if (Number.isSafeInteger(raw["protocol"]) && raw["protocol"] !== PROTOCOL_VERSION) {
+    const details = { supported: [PROTOCOL_VERSION] };
+    throw new ProtocolError("unsupported-protocol", "no common version", { details });
+  }
+  return readFrame(raw) as ClientFrameOf<"hello">;
+}
+
+function closeCause(error: ProtocolError): CloseCause {
+  if (error.code === "unsupported-protocol") return "unsupported-version";
+  return error.code === "unauthenticated" ? "bad-token" : "malformed";
+}
+
+export function welcomeFrame(
+  greeting: Greeting,
+  about: {
+    readonly connection: string;
+    readonly node: string;
+    readonly pingMs: number;
+    readonly maxInFlight: number;
+    readonly maxQueue: number;
+  },
+): ServerFrameOf<"welcome"> {
+  const { hello, identity } = greeting;
+  return {
+    type: "welcome",
+    ...(hello.id === undefined ? {} : { id: hello.id }),
+    protocol: PROTOCOL_VERSION,
+    connection: about.connection,
+    user: identity.user,
+    node: about.node,
+    pingMs: about.pingMs,
+    limits: {
+      maxFrame: MAX_FRAME_BYTES,
+      maxInFlight: about.maxInFlight,
+      maxPayload: MAX_PAYLOAD_BYTES,
+      maxQueue: about.maxQueue,
+    },
+    features: [],
+  };
+}
