@@ -1,0 +1,171 @@
+/**
+ * The door: the HTTP server and the upgrade to WebSocket. Owns the limits of the transport and who may knock: Host and
+ * Origin against DNS rebinding, draining, sockets without a hello per address. Everything else is refused in band later,
+ * because browsers cannot read a refused upgrade. Never reads a frame.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import { WebSocketServer, type ServerOptions, type WebSocket } from "ws";
+import { MAX_FRAME_BYTES, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK } from "../../protocol/version.ts";
+import type { Metrics } from "../observe/metrics.ts";
+import { hostAllowed, originAllowed, type OriginRules } from "./origin.ts";
+
+export interface ListenOptions extends OriginRules {
+  readonly port: number;
+  /** Bytes of one inbound message (1 MiB); more closes with 1009. */
+  readonly maxMessageBytes?: number;
+  /** Fragments of one message (1024), and chunks of it that may be buffered (4096). */
+  readonly maxFragments?: number;
+  readonly maxBufferedChunks?: number;
+  /** How long a peer may take to answer a close (3000). */
+  readonly closeTimeoutMs?: number;
+  /** Connections that the system may hold before they are accepted (4096). */
+  readonly backlog?: number;
+  /** How long the head of a request may take (10 000), and the whole of it (30 000). */
+  readonly headersTimeoutMs?: number;
+  readonly requestTimeoutMs?: number;
+  /** Sockets of one address that have not said hello (0: any number). Behind a proxy all have its address. */
+  readonly maxGreetingPerAddress?: number;
+}
+
+export interface ListenParts {
+  readonly metrics: Metrics;
+  /** Answers plain HTTP. */
+  readonly request: (request: IncomingMessage, response: ServerResponse) => void;
+  /** Takes an upgraded socket; answers whether it is still without a hello when asked later. */
+  readonly accept: (socket: WebSocket) => { readonly identity: unknown };
+  /** Why no one is let in now, if so. */
+  readonly refusing: () => string | undefined;
+}
+
+type Refusal = readonly [status: string, reason: string, text: string];
+
+export class Listener {
+  readonly #options: ListenOptions;
+  readonly #parts: ListenParts;
+  readonly #http: Server;
+  readonly #upgrader: WebSocketServer;
+  readonly #greeting = new Map<string, Set<{ readonly identity: unknown }>>();
+
+  constructor(parts: ListenParts, options: ListenOptions) {
+    this.#parts = parts;
+    this.#options = options;
+    this.#http = createServer({
+      headersTimeout: options.headersTimeoutMs ?? 10_000,
+      requestTimeout: options.requestTimeoutMs ?? 30_000,
+    });
+    // closeTimeout is missing in the types.
+    const settings: ServerOptions & { closeTimeout: number } = {
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: options.maxMessageBytes ?? MAX_FRAME_BYTES,
+      maxFragments: options.maxFragments ?? 1024,
+      maxBufferedChunks: options.maxBufferedChunks ?? 4096,
+      closeTimeout: options.closeTimeoutMs ?? 3000,
+      handleProtocols: chooseProtocol,
+    };
+    this.#upgrader = new WebSocketServer(settings);
+    this.#http.on("request", (request, response) => this.#request(request, response));
+    this.#http.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
+  }
+
+  /** Resolves with the port, which the system picks if 0 was asked for. Rejects if it cannot be had. */
+  listen(): Promise<number> {
+    const { host, port, backlog } = this.#options;
+    return new Promise((resolve, reject) => {
+      this.#http.once("error", reject);
+      this.#http.listen({ host, port, backlog: backlog ?? 4096 }, () => {
+        this.#http.off("error", reject);
+        resolve((this.#http.address() as AddressInfo).port);
+      });
+    });
+  }
+
+  /** Stops listening and ends plain HTTP. Upgraded sockets are not its concern. */
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#http.close(() => resolve());
+      this.#http.closeAllConnections();
+    });
+  }
+
+  #request(request: IncomingMessage, response: ServerResponse): void {
+    if (hostAllowed(request.headers.host, this.#options)) {
+      this.#parts.request(request, response);
+      return;
+    }
+    response.writeHead(403, { "content-type": "text/plain; charset=utf-8", connection: "close" });
+    response.end("This Host is not served here.\n");
+  }
+
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const address = request.socket.remoteAddress ?? "";
+    const refusal = this.#refusal(request, address);
+    if (refusal !== undefined) {
+      this.#parts.metrics.refusedUpgrades.add(1, refusal[1]);
+      refuse(socket, refusal);
+      return;
+    }
+    this.#upgrader.handleUpgrade(request, socket, head, (webSocket) => {
+      const connection = this.#parts.accept(webSocket);
+      if (!this.#options.maxGreetingPerAddress) return;
+      this.#greetingFrom(address).add(connection);
+      webSocket.once("close", () => this.#forget(address, connection));
+    });
+  }
+
+  #refusal(request: IncomingMessage, address: string): Refusal | undefined {
+    const { headers } = request;
+    if (!hostAllowed(headers.host, this.#options)) {
+      return ["403 Forbidden", "host", "This Host is not served here."];
+    }
+    if (!originAllowed(headers.origin, headers.host, this.#options)) {
+      return ["403 Forbidden", "origin", "Pages of this Origin are not allowed here."];
+    }
+    if (request.url?.split("?", 1)[0] !== "/ws") {
+      return ["404 Not Found", "path", "WebSocket is at /ws."];
+    }
+    const refusing = this.#parts.refusing();
+    if (refusing !== undefined) return ["503 Service Unavailable", "draining", refusing];
+    const most = this.#options.maxGreetingPerAddress;
+    if (most && this.#greetingFrom(address).size >= most) {
+      return [
+        "503 Service Unavailable",
+        "greeting",
+        "Too many connections of this address have not said hello.",
+      ];
+    }
+    return undefined;
+  }
+
+  /** The sockets of an address that have not said hello; those that have are dropped on the way. */
+  #greetingFrom(address: string): Set<{ readonly identity: unknown }> {
+    const waiting = this.#greeting.get(address) ?? new Set();
+    for (const connection of waiting) if (connection.identity !== undefined) waiting.delete(connection);
+    this.#greeting.set(address, waiting);
+    return waiting;
+  }
+
+  #forget(address: string, connection: { readonly identity: unknown }): void {
+    const waiting = this.#greeting.get(address);
+    waiting?.delete(connection);
+    if (waiting?.size === 0) this.#greeting.delete(address);
+  }
+}
+
+/** The first that the client offers and the server knows; without one the first message decides. */
+function chooseProtocol(offered: Set<string>): string | false {
+  for (const name of offered) if (name === SUBPROTOCOL_MSGPACK || name === SUBPROTOCOL_JSON) return name;
+  return false;
+}
+
+function refuse(socket: Duplex, [status, , text]: Refusal): void {
+  socket.on("error", () => socket.destroy());
+  const retry = status.startsWith("503") ? "Retry-After: 1\r\n" : "";
+  socket.end(
+    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n${retry}` +
+      `Content-Length: ${Buffer.byteLength(text) + 1}\r\n\r\n${text}\n`,
+  );
+}
