@@ -1,0 +1,268 @@
+/**
+ * The attachment of one session: keeps a view fed across lost connections, gaps and takeovers. Owns when to attach, from
+ * which position, and when to give up for good. Never decides what a frame means (view.ts) and offers no commands
+ * (session.ts).
+ */
+import type { Position } from "../protocol/content.ts";
+import type { EventFrame } from "../protocol/entries.ts";
+import { ProtocolError } from "../protocol/errors.ts";
+import type { ResultOf, ServerFrame, ServerFrameOf, SessionState } from "../protocol/frames.ts";
+import { between } from "./clock.ts";
+import type { Clock } from "./clock.ts";
+import { Emitter } from "./emitter.ts";
+import type { TextDelta } from "./live.ts";
+import { SessionView } from "./view.ts";
+
+export interface AttachOptions {
+  /** Messages of the first snapshot (50, at most 200). */
+  readonly tail?: number;
+  /**
+   * Begin after this position instead of with a snapshot; `{epoch: 0, seq: 0}` gives every entry. From the middle of a
+   * log there is no `state` unless the server answers with a snapshot, because the position is not of this log.
+   */
+  readonly after?: Position;
+}
+
+export interface SessionEvents {
+  /** Each committed entry, once, in order. */
+  entry: [entry: EventFrame];
+  /** Unfinished text that became visible, also by a `live` after a gap. */
+  delta: [delta: TextDelta];
+  /** The state changed. */
+  state: [state: SessionState];
+  /** The state was replaced by a snapshot: entries before it may never have been seen here. */
+  snapshot: [state: SessionState];
+  /** Caught up: what comes now is live. */
+  live: [];
+  /** Anything that a page shows may have changed: state, unfinished text, `caughtUp`. */
+  change: [];
+  /** The end: nothing comes any more. */
+  detached: [error: ProtocolError];
+  progress: [progress: ServerFrameOf<"toolProgress">];
+  presence: [users: ServerFrameOf<"presence">["users"]];
+}
+
+/** What an attachment needs of its client. */
+export interface AttachmentLink {
+  readonly clock: Clock;
+  isOnline(): boolean;
+  /** Rejects when there is no connection or it is lost; `received` runs before any later frame is looked at. */
+  attach(
+    frame: { session: string; after?: Position; tail?: number },
+    received: (ok: ResultOf<"attach">) => void,
+  ): Promise<unknown>;
+  detach(session: string): void;
+  /** From now on this channel's parts and deltas are ours. */
+  channel(channel: number, attachment: Attachment): void;
+  /** Nothing more may be delivered here. */
+  forget(attachment: Attachment): void;
+}
+
+export class Attachment {
+  readonly session: string;
+  readonly events = new Emitter<SessionEvents>();
+  readonly view: SessionView;
+  readonly #link: AttachmentLink;
+  readonly #tail: number | undefined;
+  #phase: "offline" | "attaching" | "attached" = "offline";
+  #turn = 0;
+  #failures = 0;
+  #held: ServerFrame[] | undefined;
+  #first = true;
+  #endRetry: () => void = () => undefined;
+  #ended: ProtocolError | undefined;
+  #presence: ServerFrameOf<"presence">["users"] = [];
+
+  constructor(link: AttachmentLink, session: string, options: AttachOptions) {
+    this.#link = link;
+    this.session = session;
+    this.#tail = options.tail;
+    this.view = new SessionView(options.after);
+  }
+
+  get ended(): ProtocolError | undefined {
+    return this.#ended;
+  }
+
+  get presence(): ServerFrameOf<"presence">["users"] {
+    return this.#presence;
+  }
+
+  /** Resolves when the session is attached for the first time; rejects when it never will be. */
+  attached(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended !== undefined) return reject(this.#ended);
+      if (!this.#first) return resolve();
+      const ends = [
+        this.events.on("detached", (error) => settle(() => reject(error))),
+        this.#onFirst(() => settle(resolve)),
+      ];
+      const settle = (act: () => void): void => {
+        for (const end of ends) end();
+        act();
+      };
+    });
+  }
+
+  readonly #firstListeners = new Set<() => void>();
+  #onFirst(listener: () => void): () => void {
+    this.#firstListeners.add(listener);
+    return () => void this.#firstListeners.delete(listener);
+  }
+
+  online(): void {
+    if (this.#ended === undefined) this.#attach(this.view.position);
+  }
+
+  offline(): void {
+    if (this.#ended !== undefined) return;
+    this.#turn++;
+    this.#endRetry();
+    this.#phase = "offline";
+    this.#held = undefined;
+    this.view.behind();
+    this.events.emit("change");
+  }
+
+  /** A frame of this session or of its channel. */
+  receive(frame: ServerFrame): void {
+    // Before the answer to our attach, what comes belongs to an attachment that it replaces.
+    if (this.#phase !== "attached") return;
+    if (this.#held !== undefined) this.#held.push(frame);
+    else this.#take(frame);
+  }
+
+  /** Ends it for good: by us, by the server, or with the client. */
+  end(error: ProtocolError): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = error;
+    this.#turn++;
+    this.#endRetry();
+    if (this.#phase !== "offline") this.#link.detach(this.session);
+    this.#link.forget(this);
+    this.view.behind();
+    this.events.emit("detached", error);
+    this.events.emit("change");
+  }
+
+  #attach(after: Position | undefined): void {
+    const turn = ++this.#turn;
+    this.#endRetry();
+    this.#phase = "attaching";
+    this.#held = undefined;
+    this.view.behind();
+    const frame = {
+      session: this.session,
+      ...(after === undefined ? {} : { after }),
+      ...(this.#tail === undefined ? {} : { tail: this.#tail }),
+    };
+    this.#link
+      .attach(frame, (ok) => {
+        if (turn === this.#turn) this.#attached(ok);
+      })
+      .catch((error: unknown) => {
+        if (turn === this.#turn) this.#refused(error);
+      });
+  }
+
+  #attached(ok: ResultOf<"attach">): void {
+    this.#phase = "attached";
+    this.#link.channel(ok.channel, this);
+    if (ok.snapshot !== undefined) {
+      this.view.snapshot(ok.snapshot);
+      this.events.emit("snapshot", ok.snapshot.state);
+      this.events.emit("state", ok.snapshot.state);
+      this.events.emit("change");
+    }
+    if (!this.#first) return;
+    this.#first = false;
+    // Whoever awaits the attach gets a turn to listen before the first entry is handed out.
+    this.#held = [];
+    const turn = this.#turn;
+    this.#link.clock.after(0, () => {
+      if (turn !== this.#turn) return;
+      const held = this.#held ?? [];
+      this.#held = undefined;
+      for (const frame of held) if (turn === this.#turn) this.#take(frame);
+    });
+    for (const listener of this.#firstListeners) listener();
+  }
+
+  #refused(error: unknown): void {
+    if (error instanceof ProtocolError && !error.retryable) return this.end(error);
+    // Without a connection the next one attaches.
+    if (!this.#link.isOnline()) return;
+    this.#again(this.view.position, error instanceof ProtocolError ? error.retryAfterMs : undefined);
+  }
+
+  /** Attaches anew: at once the first time, later and later while that does not help. */
+  #again(after: Position | undefined, leastMs = 0): void {
+    this.#turn++;
+    this.#endRetry();
+    this.#phase = "attaching";
+    this.view.behind();
+    const failures = this.#failures++;
+    if (failures === 0 && leastMs === 0) return this.#attach(after);
+    const wait =
+      leastMs + between(this.#link.clock, 100, Math.min(10_000, 250 * 2 ** Math.min(failures, 10)));
+    this.#endRetry = this.#link.clock.after(wait, () => this.#attach(after));
+  }
+
+  #take(frame: ServerFrame): void {
+    switch (frame.type) {
+      case "event":
+        return this.#event(frame);
+      case "part":
+        if (this.view.part(frame)) this.events.emit("change");
+        return;
+      case "delta": {
+        const delta = this.view.delta(frame);
+        if (delta === undefined) return;
+        this.events.emit("delta", delta);
+        this.events.emit("change");
+        return;
+      }
+      case "live": {
+        const added = this.view.live(frame);
+        if (added === "lost") return this.#again(undefined);
+        this.#failures = 0;
+        for (const delta of added) this.events.emit("delta", delta);
+        this.events.emit("live");
+        this.events.emit("change");
+        return;
+      }
+      case "detached":
+        return this.#detached(frame.reason);
+      case "toolProgress":
+        this.events.emit("progress", frame);
+        return;
+      case "presence":
+        this.#presence = frame.users;
+        this.events.emit("presence", frame.users);
+        return;
+      default:
+    }
+  }
+
+  #event(frame: ServerFrameOf<"event">): void {
+    const entry: EventFrame = frame;
+    const before = this.view.state;
+    const applied = this.view.event(entry);
+    if (applied === "lost") this.#again(undefined);
+    if (applied !== "applied") return;
+    this.events.emit("entry", entry);
+    const { state } = this.view;
+    if (state !== undefined && state !== before) this.events.emit("state", state);
+    this.events.emit("change");
+  }
+
+  #detached(reason: ServerFrameOf<"detached">["reason"]): void {
+    if (reason === "position-lost") this.#again(undefined);
+    else if (reason === "unavailable") this.#again(this.view.position, 1);
+    else {
+      this.#phase = "offline";
+      const code = reason === "forbidden" ? "forbidden" : "not-found";
+      this.end(new ProtocolError(code, `detached: ${reason}`, { details: { reason } }));
+    }
+  }
+}

@@ -1,0 +1,373 @@
+/**
+ * The client: one connection, its requests, its attached sessions and its tools under one roof. Owns which frame goes to
+ * whom and what is done when the connection comes and goes; everything else is in the parts.
+ */
+import type { SessionInfo } from "../protocol/content.ts";
+import { encodeFrame, encodeJsonFrame } from "../protocol/codec.ts";
+import { ProtocolError } from "../protocol/errors.ts";
+import type {
+  ClientFrameInputOf,
+  NoticeType,
+  RequestType,
+  ResultOf,
+  ServerFrame,
+} from "../protocol/frames.ts";
+import { newId } from "../protocol/ids.ts";
+import type { Encoding } from "../protocol/version.ts";
+import { Attachment } from "./attachment.ts";
+import type { AttachmentLink, AttachOptions } from "./attachment.ts";
+import { systemClock } from "./clock.ts";
+import type { Clock } from "./clock.ts";
+import { Connection } from "./connection.ts";
+import type { Welcome } from "./connection.ts";
+import { Emitter } from "./emitter.ts";
+import { inTime } from "./limit.ts";
+import { socketUrl } from "./options.ts";
+import type { ClientEvents, ClientStatus, ConnectOptions, CreateSessionOptions } from "./options.ts";
+import { errorOf, Requests } from "./requests.ts";
+import type { FieldsOf, Ok, OutgoingFrame, PlainRequest, RequestOptions, RequestPolicy } from "./requests.ts";
+import type { Schema } from "./schema.ts";
+import { SessionHandle } from "./session.ts";
+import { ToolProvider } from "./tools.ts";
+import type { ProvideOptions, ProvidedTools, ToolsOf } from "./tools.ts";
+import { webSocketTransport } from "./transport.ts";
+
+const REPEATABLE = new Set<RequestType>([
+  "send",
+  "cancel",
+  "listSessions",
+  "history",
+  "listAgents",
+  "listTools",
+]);
+
+export class Client implements AsyncDisposable {
+  /** What this connection is called towards the server; secret to others. */
+  readonly instance: string;
+  readonly #events = new Emitter<ClientEvents>();
+  readonly #encoding: Encoding;
+  readonly #clock: Clock;
+  readonly #connection: Connection;
+  readonly #requests: Requests;
+  readonly #attachments = new Map<string, Attachment>();
+  readonly #channels = new Map<number, Attachment>();
+  readonly #handles = new WeakMap<Attachment, SessionHandle>();
+  readonly #token: ConnectOptions["token"];
+  readonly #tools: ToolProvider;
+  readonly #link: AttachmentLink;
+  #user: Welcome["user"] | undefined;
+  #lastUnsent = 0;
+
+  constructor(options: ConnectOptions) {
+    this.instance = options.instance ?? newId("ins");
+    this.#encoding = options.encoding ?? "msgpack";
+    this.#clock = options.clock ?? systemClock;
+    this.#token = options.token;
+    this.#requests = new Requests({
+      encoding: this.#encoding,
+      clock: this.#clock,
+      outbox: options.outbox ?? {},
+      transmit: (data) => this.#connection.send(data),
+      changed: () => {
+        if (this.#requests.unsent !== this.#lastUnsent) this.#emitStatus();
+      },
+    });
+    const { token, user, client } = options;
+    this.#connection = new Connection(
+      {
+        url: socketUrl(options.url),
+        instance: this.instance,
+        encoding: this.#encoding,
+        backoff: options.backoff ?? {},
+        ...(token === undefined ? {} : { token }),
+        ...(user === undefined ? {} : { user }),
+        ...(client === undefined ? {} : { client }),
+      },
+      options.transport ?? webSocketTransport(options.WebSocket),
+      this.#clock,
+      {
+        online: (welcome) => this.#online(welcome),
+        offline: () => this.#offline(),
+        frame: (frame) => this.#frame(frame),
+        status: () => this.#emitStatus(),
+        probe: () => this.#probe(),
+      },
+    );
+    this.#tools = new ToolProvider({
+      clock: this.#clock,
+      isOnline: () => this.#connection.welcome !== undefined,
+      request: (type, fields) => this.#call({ type, ...fields }, { replay: false, bound: true }),
+      notify: (type, fields) => this.#notify(type, fields),
+      failed: (error) => this.#events.emit("error", error),
+    });
+    this.#link = {
+      clock: this.#clock,
+      isOnline: () => this.#connection.welcome !== undefined,
+      attach: (frame, received) =>
+        this.#call(
+          { type: "attach", ...frame },
+          { replay: false, bound: true, received: (ok) => received(ok as unknown as ResultOf<"attach">) },
+        ),
+      detach: (session) => {
+        // Not awaited: a connection that is gone has detached by itself.
+        this.#call({ type: "detach", session }, { replay: false, bound: true }).catch(() => undefined);
+      },
+      channel: (channel, attachment) => void this.#channels.set(channel, attachment),
+      forget: (attachment) => {
+        if (this.#attachments.get(attachment.session) === attachment)
+          this.#attachments.delete(attachment.session);
+        for (const [channel, owner] of this.#channels)
+          if (owner === attachment) this.#channels.delete(channel);
+      },
+    };
+    this.#connection.start();
+  }
+
+  /** Where the connection stands, why, and how many requests wait for it. */
+  get status(): ClientStatus {
+    return { ...this.#connection.status, unsent: this.#requests.unsent };
+  }
+
+  /** Who this is to the server, by its last welcome. */
+  get user(): { readonly id: string; readonly name: string } | undefined {
+    return this.#user;
+  }
+
+  /** Limits, features and node of the server; undefined unless online. */
+  get welcome(): Welcome | undefined {
+    return this.#connection.welcome;
+  }
+
+  /** Calls `listener` at every such event; returns what ends that. */
+  on<K extends keyof ClientEvents>(type: K, listener: (...values: ClientEvents[K]) => void): () => void {
+    return this.#events.on(type, listener);
+  }
+
+  /** Resolves when online; rejects with `unavailable` when the connection is closed for good. */
+  online(): Promise<Welcome> {
+    return new Promise((resolve, reject) => {
+      const look = (): void => {
+        const { welcome } = this;
+        if (welcome === undefined && this.status.state !== "closed") return;
+        stop();
+        if (welcome !== undefined) resolve(welcome);
+        else reject(this.#closedError());
+      };
+      const stop = this.on("status", look);
+      look();
+    });
+  }
+
+  /** Tries at once: instead of waiting for the next retry, or after the server ended the connection. */
+  reconnect(): void {
+    this.#connection.start();
+  }
+
+  /** Closes for good: what is unanswered fails with `unavailable`, sessions are detached, running tools are aborted. */
+  close(): void {
+    const error = new ProtocolError("unavailable", "the client is closed", { retryable: false });
+    this.#tools.end(error);
+    for (const attachment of this.#attachments.values()) attachment.end(error);
+    this.#connection.stop("closed by this client");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+    return Promise.resolve();
+  }
+
+  /**
+   * Any request of the wire by its name; resolves with what its `ok` carries. Rejects with ProtocolError, see
+   * `Requests.call`.
+   */
+  request<T extends PlainRequest>(
+    type: T,
+    fields: FieldsOf<T>,
+    options?: RequestOptions,
+  ): Promise<ResultOf<T>> {
+    const keyed = "key" in fields && (type === "send" || (type === "createSession" && "session" in fields));
+    // `reject` asks to be refused at once while a run is open.
+    const retry = keyed && !("mode" in fields && fields.mode === "reject");
+    return this.#call(
+      { type, ...fields },
+      { replay: keyed || REPEATABLE.has(type), retry },
+      options,
+    ) as unknown as Promise<ResultOf<T>>;
+  }
+
+  /** Creates a session; id and key are minted unless given, so a repetition after a lost answer creates one. */
+  createSession(options: CreateSessionOptions): Promise<ResultOf<"createSession">> {
+    const { timeoutMs, signal, session, key, ...fields } = options;
+    const ids = { session: session ?? newId("ses"), key: key ?? newId("key") };
+    return this.request("createSession", { ...fields, ...ids }, requestOptions(timeoutMs, signal));
+  }
+
+  listSessions(
+    filter: FieldsOf<"listSessions"> = {},
+    options?: RequestOptions,
+  ): Promise<ResultOf<"listSessions">> {
+    return this.request("listSessions", filter, options);
+  }
+
+  listAgents(page: FieldsOf<"listAgents"> = {}, options?: RequestOptions): Promise<ResultOf<"listAgents">> {
+    return this.request("listAgents", page, options);
+  }
+
+  listTools(page: FieldsOf<"listTools"> = {}, options?: RequestOptions): Promise<ResultOf<"listTools">> {
+    return this.request("listTools", page, options);
+  }
+
+  /** A page of messages, the newest first. */
+  history(page: FieldsOf<"history">, options?: RequestOptions): Promise<ResultOf<"history">> {
+    return this.request("history", page, options);
+  }
+
+  updateSession(
+    session: string,
+    changes: { title?: string; metadata?: NonNullable<SessionInfo["metadata"]> },
+    options?: RequestOptions,
+  ): Promise<ResultOf<"updateSession">> {
+    return this.request("updateSession", { session, ...changes }, options);
+  }
+
+  /** Ends the open run and refuses input from now on; the session stays readable. */
+  closeSession(session: string, options?: RequestOptions): Promise<ResultOf<"close">> {
+    return this.request("close", { session }, options);
+  }
+
+  deleteSession(session: string, options?: RequestOptions): Promise<ResultOf<"deleteSession">> {
+    return this.request("deleteSession", { session }, options);
+  }
+
+  /**
+   * Watches a session until `detach()`, across connections. One handle per session: while it is attached, the same one
+   * is returned and `options` other than `signal` and `timeoutMs` change nothing. Rejects with ProtocolError
+   * `not-found`, `forbidden`, `timeout`, ….
+   */
+  async attach(session: string, options: AttachOptions & RequestOptions = {}): Promise<SessionHandle> {
+    options.signal?.throwIfAborted();
+    if (this.#connection.status.state === "closed") throw this.#closedError();
+    let attachment = this.#attachments.get(session);
+    const isNew = attachment === undefined;
+    if (attachment === undefined) {
+      attachment = new Attachment(this.#link, session, options);
+      this.#attachments.set(session, attachment);
+      this.#handles.set(attachment, new SessionHandle(this, attachment));
+      if (this.#connection.welcome !== undefined) attachment.online();
+    }
+    try {
+      const closed = (stop: (error: Error) => void): (() => void) =>
+        this.on("status", ({ state }) => state === "closed" && stop(this.#closedError()));
+      await inTime(attachment.attached(), options, this.#clock, closed);
+    } catch (error) {
+      if (isNew) attachment.end(new ProtocolError("closed", "attach was given up", { cause: error }));
+      throw error;
+    }
+    return this.#handles.get(attachment)!;
+  }
+
+  /**
+   * Offers tools and runs their calls until `withdraw()`, across connections: accepts, deduplicates, cancels, keeps
+   * results until the server has them. Resolves when the server took the first offer, however long that takes; rejects
+   * when it refuses (`forbidden`, `conflict`, …).
+   */
+  provideTools<T extends Record<string, Schema>>(
+    tools: ToolsOf<T>,
+    options?: ProvideOptions,
+  ): Promise<ProvidedTools> {
+    return this.#tools.provide(tools, options);
+  }
+
+  #call(frame: OutgoingFrame, policy: RequestPolicy, options?: RequestOptions): Promise<Ok> {
+    if (this.#connection.status.state === "closed") return Promise.reject(this.#closedError());
+    return this.#requests.call(frame, policy, options);
+  }
+
+  #notify<T extends NoticeType>(type: T, fields: Omit<ClientFrameInputOf<T>, "type">): boolean {
+    const frame = { type, ...fields };
+    return this.#connection.send(this.#encoding === "json" ? encodeJsonFrame(frame) : encodeFrame(frame));
+  }
+
+  #online(welcome: Welcome): void {
+    this.#user = welcome.user;
+    this.#requests.online(welcome.limits.maxInFlight);
+    this.#tools.online();
+    for (const attachment of this.#attachments.values()) attachment.online();
+  }
+
+  #offline(): void {
+    this.#channels.clear();
+    this.#requests.offline();
+    for (const attachment of this.#attachments.values()) attachment.offline();
+    this.#tools.offline();
+  }
+
+  #frame(frame: ServerFrame): void {
+    this.#events.emit("frame", frame);
+    switch (frame.type) {
+      case "ok":
+        this.#requests.settle(frame);
+        return;
+      case "error":
+        if (!this.#requests.settle(frame) && frame.id === undefined)
+          this.#events.emit("error", errorOf(frame));
+        return;
+      case "event":
+      case "live":
+      case "detached":
+      case "toolProgress":
+      case "presence":
+        this.#attachments.get(frame.session)?.receive(frame);
+        return;
+      case "part":
+      case "delta":
+        this.#channels.get(frame.channel)?.receive(frame);
+        return;
+      case "call":
+      case "callCancel":
+      case "resultAck":
+        this.#tools.receive(frame);
+        return;
+      case "authExpiring":
+        void this.#refreshToken();
+        return;
+      default:
+    }
+  }
+
+  async #refreshToken(): Promise<void> {
+    if (typeof this.#token !== "function") return;
+    try {
+      const token = await this.#token();
+      await this.#call({ type: "refreshToken", token }, { replay: false, bound: true });
+    } catch (error) {
+      // The next connection asks for a token again.
+      if (error instanceof ProtocolError) this.#events.emit("error", error);
+    }
+  }
+
+  #probe(): void {
+    this.#call({ type: "listAgents", limit: 1 }, { replay: false, bound: true }).catch(() => undefined);
+  }
+
+  #closedError(): ProtocolError {
+    const reason = this.#connection.status.reason ?? "closed";
+    return new ProtocolError("unavailable", `the connection is closed: ${reason}`, { retryable: false });
+  }
+
+  #emitStatus(): void {
+    // Ended by the server: nothing will be answered any more.
+    if (this.#connection.status.state === "closed") this.#requests.fail(this.#closedError());
+    this.#lastUnsent = this.#requests.unsent;
+    this.#events.emit("status", this.status);
+  }
+}
+
+/** Connects at once and stays connected until `close()`. Never throws for a server that is not there: see `status`. */
+export function connect(options: ConnectOptions): Client {
+  return new Client(options);
+}
+
+function requestOptions(timeoutMs: number | undefined, signal: AbortSignal | undefined): RequestOptions {
+  return { ...(timeoutMs === undefined ? {} : { timeoutMs }), ...(signal === undefined ? {} : { signal }) };
+}

@@ -1,0 +1,21 @@
+/**
+ * The public list of `haulout/client`, for browsers and Node: connect, watch and drive sessions, provide tools.
+ * Everything else in this folder is internal.
+ */
+export { connect } from "./client.ts";
+export type { Client } from "./client.ts";
+export type { ClientEvents, ClientStatus, ConnectOptions, CreateSessionOptions } from "./options.ts";
+export type { AttachOptions, SessionEvents } from "./attachment.ts";
+export type { BackoffOptions } from "./backoff.ts";
+export type { CallContext } from "./calls.ts";
+export type { ConnectionState } from "./connection.ts";
+export type { TextDelta } from "./live.ts";
+export type { OutboxLimits, PlainRequest, RequestOptions } from "./requests.ts";
+export type { InputOf, Schema, StandardSchema } from "./schema.ts";
+export type { SendOptions, SessionHandle } from "./session.ts";
+export type { ProvidedTools, ProvideOptions, ToolDefinition, ToolDefinitions, ToolsOf } from "./tools.ts";
+export type { WebSocketConstructor } from "./transport.ts";
+export type { RunFinished, TurnEvent } from "./turn.ts";
+export type { ShownMessage } from "./view.ts";
+export { ProtocolError } from "../protocol/errors.ts";
+export type { ErrorCode } from "../protocol/errors.ts";

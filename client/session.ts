@@ -1,0 +1,207 @@
+/**
+ * A session in the hands of an application: its live state, its entries as they come, and the commands of a member.
+ * Owns the public face alone; attachment.ts keeps it fed and turn.ts follows one input.
+ */
+import type { Content, Position, SendMode } from "../protocol/content.ts";
+import type { EventFrame } from "../protocol/entries.ts";
+import { ProtocolError } from "../protocol/errors.ts";
+import type { Partial, ResultOf, ServerFrameOf, SessionState } from "../protocol/frames.ts";
+import { newId } from "../protocol/ids.ts";
+import { measure } from "../protocol/values.ts";
+import type { Attachment, SessionEvents } from "./attachment.ts";
+import { BoundedQueue } from "./queue.ts";
+import type { FieldsOf, PlainRequest, RequestOptions } from "./requests.ts";
+import { followTurn } from "./turn.ts";
+import type { RunFinished, TurnEvent } from "./turn.ts";
+import type { ShownMessage } from "./view.ts";
+
+export interface SendOptions extends RequestOptions {
+  /** `queue` unless told: also `reject` (refused as `busy` while a run is open), `steer`, `interrupt`. */
+  readonly mode?: SendMode;
+  /** Makes repetitions of this send one; minted unless given. */
+  readonly key?: string;
+  /** Another agent than the session's. */
+  readonly agent?: string;
+}
+
+/** The requests of the client that attached. */
+export interface SessionClient {
+  request<T extends PlainRequest>(
+    type: T,
+    fields: FieldsOf<T>,
+    options?: RequestOptions,
+  ): Promise<ResultOf<T>>;
+}
+
+const MAX_QUEUED_BYTES = 16 * 1024 * 1024;
+
+export class SessionHandle {
+  readonly id: string;
+  readonly #client: SessionClient;
+  readonly #attachment: Attachment;
+
+  /** Made by `client.attach`. */
+  constructor(client: SessionClient, attachment: Attachment) {
+    this.#client = client;
+    this.#attachment = attachment;
+    this.id = attachment.session;
+  }
+
+  /** The fold of the log so far; a new object at every change. Undefined only after `attach` with `after`. */
+  get state(): SessionState | undefined {
+    return this.#attachment.view.state;
+  }
+
+  /** The text of the message that is being written. */
+  get partial(): Partial | undefined {
+    return this.#attachment.view.partial;
+  }
+
+  /** False while attaching, replaying or offline: what is shown may be behind. */
+  get caughtUp(): boolean {
+    return this.#attachment.view.caughtUp;
+  }
+
+  /** Up to which entry everything was applied; may be kept and given to `attach` as `after`. */
+  get position(): Position | undefined {
+    return this.#attachment.view.position;
+  }
+
+  /** Who else is here, as far as the server says. */
+  get presence(): ServerFrameOf<"presence">["users"] {
+    return this.#attachment.presence;
+  }
+
+  /** Why nothing comes any more; undefined while attached. */
+  get ended(): ProtocolError | undefined {
+    return this.#attachment.ended;
+  }
+
+  /** The messages of the state, then the one that is being written: what a page shows. */
+  shown(): ShownMessage[] {
+    return this.#attachment.view.shown();
+  }
+
+  /** Calls `listener` at every such event (see SessionEvents); returns what ends that. */
+  on<K extends keyof SessionEvents>(type: K, listener: (...values: SessionEvents[K]) => void): () => void {
+    return this.#attachment.events.on(type, listener);
+  }
+
+  /**
+   * Every entry from this call on, each once, in order; right after `await client.attach(…)` that is every entry since
+   * its position. For one reader. Ends after `detach()`; throws ProtocolError `queue-full` when the reader lets more
+   * than `maxQueued` (4096) entries or 16 MiB wait, `unavailable` when the log was replaced and entries were never
+   * seen, or the reason of the detachment.
+   */
+  events(options: { readonly maxQueued?: number } = {}): AsyncIterableIterator<EventFrame> {
+    const stops: (() => void)[] = [];
+    const queue = new BoundedQueue<EventFrame>(
+      {
+        maxItems: options.maxQueued ?? 4096,
+        maxBytes: MAX_QUEUED_BYTES,
+        size: (entry) => measure(entry).bytes,
+      },
+      () => {
+        for (const stop of stops) stop();
+      },
+    );
+    const detached = (error: ProtocolError): void =>
+      queue.end(error.details?.["reason"] === "detach" ? undefined : error);
+    if (this.ended !== undefined) detached(this.ended);
+    else {
+      stops.push(
+        this.on("entry", (entry) => queue.push(entry)),
+        this.on("snapshot", () =>
+          queue.end(new ProtocolError("unavailable", "the log was replaced: entries are missing")),
+        ),
+        this.on("detached", detached),
+      );
+    }
+    return queue;
+  }
+
+  /**
+   * Sends an input. Safe to lose the connection: it is sent again with the same key and happens once. `ok.input` is the
+   * id of the user message that it becomes. Rejects with ProtocolError: `busy`, `queue-full`, `closed`, `conflict` (the
+   * key with other content), `too-large`, `timeout`, ….
+   */
+  send(content: Content, options: SendOptions = {}): Promise<ResultOf<"send">> {
+    const { mode, key, agent, ...rest } = options;
+    const more = { ...(mode === undefined ? {} : { mode }), ...(agent === undefined ? {} : { agent }) };
+    return this.#client.request(
+      "send",
+      { session: this.id, key: key ?? newId("key"), content, ...more },
+      rest,
+    );
+  }
+
+  /** Sends, and resolves with the end of the run that took the input. Aborting stops waiting, not the run. */
+  ask(content: Content, options: SendOptions = {}): Promise<RunFinished> {
+    return followTurn(
+      this.#attachment,
+      () => this.send(content, options),
+      () => undefined,
+      options.signal,
+    );
+  }
+
+  /**
+   * Sends, and yields the text as it is written and the entries of the run, `run-finished` last. For one reader; text
+   * that waits is merged. Leaving the loop stops watching, not the run. Throws as `ask` does.
+   */
+  stream(content: Content, options: SendOptions = {}): AsyncIterableIterator<TurnEvent> {
+    const stop = new AbortController();
+    const signal =
+      options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
+    const queue = new BoundedQueue<TurnEvent>(
+      { maxItems: 4096, maxBytes: MAX_QUEUED_BYTES, size: sizeOf, merge: mergeText },
+      () => stop.abort(),
+    );
+    followTurn(
+      this.#attachment,
+      () => this.send(content, options),
+      (item) => queue.push(item),
+      signal,
+    ).then(
+      () => queue.end(),
+      (error: unknown) => queue.end(error instanceof Error ? error : new Error(String(error))),
+    );
+    return queue;
+  }
+
+  /** Asks for the end of a run, the open one unless told. Resolves when the request is logged, not when the run ended. */
+  async cancel(run?: string, options: RequestOptions = {}): Promise<ResultOf<"cancel">> {
+    const target = run ?? this.state?.run?.run;
+    if (target === undefined) return { state: "finished" };
+    return this.#client.request("cancel", { session: this.id, run: target }, options);
+  }
+
+  /** A page of messages, newest page first; `cursor` of one page gives the one before it. */
+  history(
+    page: { cursor?: string; limit?: number } = {},
+    options: RequestOptions = {},
+  ): Promise<ResultOf<"history">> {
+    return this.#client.request("history", { session: this.id, ...page }, options);
+  }
+
+  /** Tells the others here what this user does. */
+  setPresence(presence: { typing?: boolean; viewing?: string }): Promise<ResultOf<"setPresence">> {
+    return this.#client.request("setPresence", { session: this.id, ...presence });
+  }
+
+  /** Stops watching; the session and its run go on. */
+  detach(): void {
+    this.#attachment.end(new ProtocolError("closed", "detached", { details: { reason: "detach" } }));
+  }
+}
+
+function sizeOf(event: TurnEvent): number {
+  return event.type === "entry" ? measure(event.entry).bytes : event.text.length * 3;
+}
+
+function mergeText(last: TurnEvent, item: TurnEvent): TurnEvent | undefined {
+  if (last.type === "entry" || item.type !== last.type || item.message !== last.message) return undefined;
+  return item.offset === last.offset + last.text.length
+    ? { ...last, text: last.text + item.text }
+    : undefined;
+}
