@@ -27,18 +27,21 @@ export type Listed = Pick<IndexRow, "readers" | "updatedAt" | "open">;
 
 /** What the disk says about an item: `duplicate` is the seq of a key, `head` that of a session which exists. */
 export interface Prior {
+  /** The keys' rows, in the order of the item's keys, so that they are hashed once. */
+  readonly keyRows?: readonly Buffer[];
   readonly duplicate?: number;
   readonly head?: number;
   readonly failure?: unknown;
 }
 
 const NOTHING: Prior = {};
+const NO_ROWS: readonly Buffer[] = [];
 const encoder = new EntryEncoder();
 
 /** Only items that create or bring keys need a read; all of a batch share one. */
 export async function readPriors(level: Level, batch: readonly AppendItem[]): Promise<readonly Prior[]> {
-  const keys = batch.map(keysToRead);
-  const all = keys.flat();
+  const rows = batch.map(rowsToRead);
+  const all = rows.flat();
   if (all.length === 0) return [];
   let values: (Buffer | undefined)[];
   try {
@@ -47,63 +50,62 @@ export async function readPriors(level: Level, batch: readonly AppendItem[]): Pr
     const [only, ...others] = batch;
     if (only !== undefined && others.length === 0) return [{ failure: readError(only.id, error) }];
     // A block that cannot be read must not fail the neighbours of the session that it belongs to.
-    return (await Promise.all(batch.map((item) => readPriors(level, [item])))).map(
-      ([prior]) => prior ?? NOTHING,
-    );
+    const alone = await Promise.all(batch.map((item) => readPriors(level, [item])));
+    return alone.map(([prior]) => prior ?? NOTHING);
   }
   const priors: Prior[] = [];
   let at = 0;
   for (const item of batch) {
-    const own = keys[priors.length] ?? [];
-    priors.push(await priorOf(level, item, own, values.slice(at, (at += own.length))));
+    const keyRows = rows[priors.length] ?? [];
+    const found = values.slice(at, (at += keyRows.length));
+    const prior = item.create === undefined ? { keyRows } : NOTHING;
+    priors.push(found.every(isMissing) ? prior : await priorOf(level, item, keyRows, found));
   }
   return priors;
 }
 
-function keysToRead(item: AppendItem): Buffer[] {
-  if (item.create !== undefined) return [sessionKey(Kind.session, item.id), entryKey(item.id, 1)];
-  return keyRowKeys(item);
+function isMissing(value: Buffer | undefined): boolean {
+  return value === undefined;
 }
 
-function keyRowKeys(item: AppendItem): Buffer[] {
+function rowsToRead(item: AppendItem): readonly Buffer[] {
+  if (item.create !== undefined) return [sessionKey(Kind.session, item.id), entryKey(item.id, 1)];
+  return item.keys === undefined ? NO_ROWS : keyRowsOf(item);
+}
+
+function keyRowsOf(item: AppendItem): Buffer[] {
   return (item.keys ?? []).map((row) => keyRowKey(item.id, row.user, row.key));
 }
 
 async function priorOf(
   level: Level,
   item: AppendItem,
-  keys: Buffer[],
-  values: (Buffer | undefined)[],
+  rows: readonly Buffer[],
+  values: readonly (Buffer | undefined)[],
 ): Promise<Prior> {
-  if (values.every((value) => value === undefined)) return NOTHING;
   try {
-    if (item.create !== undefined) return await priorOfExisting(level, item, values);
-    return priorOfKeys(item.id, keys, values);
+    if (item.create === undefined) return duplicateIn(item.id, rows, values);
+    return await priorOfExisting(level, item, values[0]);
   } catch (error) {
     return { failure: readError(item.id, error) };
   }
 }
 
 /** A session that is to be created is there already, or was. */
-async function priorOfExisting(
-  level: Level,
-  item: AppendItem,
-  values: (Buffer | undefined)[],
-): Promise<Prior> {
-  const [value] = values;
+async function priorOfExisting(level: Level, item: AppendItem, value: Buffer | undefined): Promise<Prior> {
   if (value === undefined) throw new StoreDamagedError(item.id, undefined, "the session's row is missing");
   const row = liveRow(item.id, sessionKey(Kind.session, item.id), value);
   if (row === undefined) return { head: 0 };
-  const keys = keyRowKeys(item);
+  const rows = keyRowsOf(item);
   const head = (await readLast(level, item.id))?.seq ?? 0;
-  return { head, ...priorOfKeys(item.id, keys, await level.getMany(keys)) };
+  return { head, ...duplicateIn(item.id, rows, await level.getMany(rows)) };
 }
 
-function priorOfKeys(id: string, keys: Buffer[], values: (Buffer | undefined)[]): Prior {
+function duplicateIn(id: string, rows: readonly Buffer[], values: readonly (Buffer | undefined)[]): Prior {
   const at = values.findIndex((value) => value !== undefined);
-  const key = keys[at];
+  const row = rows[at];
   const value = values[at];
-  return key && value ? { duplicate: readKeySeq(id, key, value) } : {};
+  return row && value ? { duplicate: readKeySeq(id, row, value) } : NOTHING;
 }
 
 export function readKeySeq(id: string, key: Buffer, value: Buffer): number {
@@ -134,7 +136,8 @@ export function judge(
     return { result: { status: "conflict", head: present } };
   }
   const head = item.expectedSeq + item.entries.length;
-  putRows(batch, item, head, owner?.row);
+  putEntries(batch, item, prior.keyRows ?? keyRowsOf(item));
+  if (item.index !== undefined) putIndex(batch, id, head, item.index, owner?.row);
   const row = item.index && listed(item.index);
   const apply = (): void => {
     if (owner !== undefined) advance(owner, head, row);
@@ -149,21 +152,19 @@ function advance(owner: Owner<Listed>, head: number, row: Listed | undefined): v
 }
 
 export function listed(index: IndexRow): Listed {
-  return { readers: index.readers, updatedAt: index.updatedAt, open: index.open };
+  return { readers: [...index.readers], updatedAt: index.updatedAt, open: index.open };
 }
 
-function putRows(batch: Batch, item: AppendItem, head: number, before: Listed | undefined): void {
-  const { id, epoch } = item;
-  let seq = item.expectedSeq;
-  for (const bytes of item.entries) {
-    encoder.encode(id, epoch, ++seq, bytes);
+function putEntries(batch: Batch, item: AppendItem, keyRows: readonly Buffer[]): void {
+  const { id, epoch, entries, expectedSeq } = item;
+  for (const [at, bytes] of entries.entries()) {
+    encoder.encode(id, epoch, expectedSeq + at + 1, bytes);
     batch.put(encoder.key, encoder.value);
   }
-  for (const row of item.keys ?? []) {
-    const key = keyRowKey(id, row.user, row.key);
-    batch.put(key, seal(key, uint48(row.seq)));
+  for (const [at, row] of keyRows.entries()) {
+    const seq = item.keys?.[at]?.seq;
+    if (seq !== undefined) batch.put(row, seal(row, uint48(seq)));
   }
-  if (item.index !== undefined) putIndex(batch, id, head, item.index, before);
 }
 
 function putIndex(batch: Batch, id: string, head: number, index: IndexRow, before: Listed | undefined): void {

@@ -2,7 +2,7 @@
  * What the embedded store keeps on disk: the form of every key and every value. Owns their encoding, their checksums
  * and the format number; changing any byte of it means a new number and a migration. Never touches a file.
  */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { MAX_UINT48 } from "./check.ts";
 import { StoreDamagedError, type IndexRow } from "./store.ts";
@@ -52,8 +52,9 @@ const DELETED = 2;
 
 export const FORMAT_KEY = Buffer.from("\0format", "latin1");
 
-function hash(text: string): Buffer {
-  return createHash("sha256").update(text).digest().subarray(0, HASH);
+/** As a string of bytes (to be written as latin1): four times as fast as a Buffer. */
+function digest(text: string): string {
+  return hash("sha256", text, "binary").slice(0, HASH);
 }
 
 // --- Keys ---
@@ -94,13 +95,17 @@ function writeEntryKey(target: Buffer, at: number, id: string, seq: number): voi
 }
 
 export function keyRowKey(id: string, user: string, key: string): Buffer {
-  return Buffer.concat([sessionKey(Kind.key, id), hash(JSON.stringify([user, key]))]);
+  const row = Buffer.allocUnsafe(id.length + 2 + HASH);
+  row[0] = Kind.key;
+  row.write(id, 1, "latin1");
+  row[id.length + 1] = 0;
+  row.write(digest(JSON.stringify([user, key])), id.length + 2, "latin1");
+  return row;
 }
 
-/** Where the list of `reader` starts; undefined: the list of all sessions. Every such prefix sorts its own rows only. */
+/** Where the list of `reader` starts; undefined: the list of all sessions. No prefix is the start of another. */
 export function listPrefix(reader: string | undefined): Buffer {
-  if (reader === undefined) return Buffer.of(Kind.list, 0);
-  return Buffer.concat([Buffer.of(Kind.list, 1), hash(reader)]);
+  return Buffer.from(reader === undefined ? "\x03\x00" : `\x03\x01${digest(reader)}`, "latin1");
 }
 
 export function listKey(prefix: Buffer, updatedAt: number, id: string): Buffer {
@@ -127,7 +132,13 @@ function checksum(key: Uint8Array, body: Uint8Array): number {
 }
 
 export function seal(key: Buffer, ...parts: readonly Uint8Array[]): Buffer {
-  const value = Buffer.concat([Buffer.alloc(HEADER), ...parts]);
+  const length = parts.reduce((sum, part) => sum + part.byteLength, HEADER);
+  const value = Buffer.allocUnsafe(length);
+  let at = HEADER;
+  for (const part of parts) {
+    value.set(part, at);
+    at += part.byteLength;
+  }
   value[0] = VERSION;
   value.writeUInt32BE(checksum(key, value.subarray(HEADER)), 1);
   return value;
