@@ -142,7 +142,7 @@ export class SessionRegistry {
     const held = this.#sessions.get(id);
     if (held instanceof Promise) return held;
     if (held !== undefined && !held.dropped) return held;
-    const loading = this.#load(id);
+    const loading = held === undefined ? this.#load(id) : held.left.then(() => this.#load(id));
     this.#sessions.set(id, loading);
     try {
       const session = await loading;

@@ -39,6 +39,8 @@ export class Session {
   #current: CurrentRun | undefined;
   #dropped = false;
   #snapshotSeq: number;
+  /** Once dropped: resolves when its grant is given back, so that it may be loaded anew. */
+  left: Promise<void> = Promise.resolve();
   /** Commands that hold it in memory, and when the last one ended. */
   users = 0;
   usedAt: number;
@@ -252,7 +254,10 @@ export class Session {
           this.#snapshotSeq = state.seq;
         }
         if (this.users > 0 || this.feed.subscribers > 0) return false;
-        await this.#services.store.release(this.#grant);
+        // From here on whoever comes waits for `left` and loads anew.
+        this.#dropped = true;
+        this.left = this.#services.store.release(this.#grant);
+        await this.left;
       }
       this.#dropped = true;
       return true;
@@ -266,8 +271,11 @@ export class Session {
     this.#services.log.warn({ session: this.id, cause }, "session dropped from memory");
     this.#current?.stop.abort("lost");
     this.feed.detachAll("unavailable");
-    const released = this.#grant && this.#services.store.release(this.#grant);
-    released?.catch((error: unknown) => this.#services.log.debug({ session: this.id, err: error }, "release failed"));
+    if (this.#grant !== undefined) {
+      this.left = this.#services.store.release(this.#grant).catch((error: unknown) => {
+        this.#services.log.debug({ session: this.id, err: error }, "release failed");
+      });
+    }
     this.#services.dropped(this);
   }
 

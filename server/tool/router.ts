@@ -251,6 +251,10 @@ export class Router {
 
   /** Sends the ticket a `lease` as soon as a provider is free, or `no-provider`. */
   wait(ticket: Ticket, tool: RegisteredTool, avoid: ReadonlySet<string>): void {
+    if (tool.inProcess) {
+      ticket.inbox.push({ type: "no-provider", detail: `nothing executes ${tool.specification.name} in this process` });
+      return;
+    }
     const pool = this.#pool(tool.scope, tool.specification.name);
     if (pool.waiters.length >= this.#options.maxWaiting) {
       ticket.inbox.push({ type: "no-provider", detail: "too many calls wait for this tool" });

@@ -1,0 +1,19 @@
+/**
+ * The public list of `haulout/server`: the embeddable runtime, the server around it, stores and models. Owns names only;
+ * what is not listed here is no promise.
+ */
+export { agentDefinition, defineAgent } from "./agent/agent.ts";
+export type { Agent, AgentOptions } from "./agent/agent.ts";
+export { composeHooks } from "./hook.ts";
+export type { AgentEvent, EventContext, Hook, ToolRegistrar } from "./hook.ts";
+export { ModelError } from "./model/model.ts";
+export type { Model, ModelPart, ModelRequest, PromptMessage, PromptPart } from "./model/model.ts";
+export { scriptedModel } from "./model/scripted.ts";
+export type { AgentResponse, AgentStep } from "./reader.ts";
+export { Runtime } from "./runtime.ts";
+export type { RuntimeOptions } from "./runtime.ts";
+export { CommitQueue } from "./store/commit.ts";
+export { EmbeddedStore } from "./store/embedded.ts";
+export { MemoryStore } from "./store/memory.ts";
+export type { Store } from "./store/store.ts";
+export type { Execute, ExecuteContext, LocalTool } from "./tool/local.ts";

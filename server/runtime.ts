@@ -1,0 +1,324 @@
+/**
+ * The runtime: agents, tools, sessions and hooks in one embeddable object; the WebSocket server is built on this same
+ * one. Owns registration, start and stop, recovery, and the in-process way of sending; never a socket and never a
+ * decision that belongs to a session.
+ */
+import { hostname } from "node:os";
+import type { Actor, Content, ToolOffer } from "../protocol/content.ts";
+import { ProtocolError } from "../protocol/errors.ts";
+import { newId } from "../protocol/ids.ts";
+import { defineAgent } from "./agent/agent.ts";
+import type { Agent, AgentOptions } from "./agent/agent.ts";
+import { composeHooks } from "./hook.ts";
+import type { AgentEvent, ComposedHook, Hook } from "./hook.ts";
+import type { Model } from "./model/model.ts";
+import { silentLog } from "./observe/log.ts";
+import type { Log } from "./observe/log.ts";
+import { RunReader } from "./reader.ts";
+import type { AgentResponse } from "./reader.ts";
+import * as commands from "./session/commands.ts";
+import { createSession } from "./session/create.ts";
+import { SessionRegistry } from "./session/registry.ts";
+import type { SessionServices } from "./session/services.ts";
+import type { Session } from "./session/session.ts";
+import { CommitQueue } from "./store/commit.ts";
+import { MemoryStore } from "./store/memory.ts";
+import type { Member, Store } from "./store/store.ts";
+import type { CallTimings } from "./tool/call.ts";
+import { Deadlines } from "./tool/deadlines.ts";
+import { LocalHost } from "./tool/local.ts";
+import type { LocalTool } from "./tool/local.ts";
+import { ToolRegistry } from "./tool/registry.ts";
+import { Router } from "./tool/router.ts";
+import type { RouterOptions } from "./tool/router.ts";
+
+const LEASE_MS = 30_000;
+const RECOVERY_RETRY_MS = 500;
+
+export interface RuntimeOptions {
+  /** Where sessions live; a memory store when absent. It is closed with the runtime. */
+  store?: Store;
+  /** The group commit above that store; one with default bounds when absent. */
+  commits?: CommitQueue;
+  /** The model of an agent whose `model` is this name; the runtime's own model when it answers undefined. */
+  models?: (name: string) => Model | undefined;
+  log?: Log;
+  /** Names this process among others. */
+  node?: string;
+  /** ms since 1970. */
+  now?: () => number;
+  /** Inputs that may wait in one session. Default 64. */
+  maxQueue?: number;
+  /** How long a session without readers and work stays in memory, ms. Default 10 000. */
+  idleMs?: number;
+  router?: RouterOptions;
+  timings?: CallTimings;
+}
+
+export class Runtime {
+  readonly model: Model;
+  readonly hook: ComposedHook;
+  readonly store: Store;
+  readonly commits: CommitQueue;
+  readonly tools = new ToolRegistry();
+  readonly router: Router;
+  readonly registry: SessionRegistry;
+  readonly maxQueue: number;
+  readonly log: Log;
+  readonly #agents = new Map<string, Agent>();
+  readonly #local = new LocalHost();
+  readonly #deadlines: Deadlines;
+  readonly #node: string;
+  readonly #watchers = new Map<string, Set<(event: AgentEvent) => void>>();
+  /** Called with every committed entry and delta of every session; must not throw. */
+  onEvent: (event: AgentEvent) => void = () => {};
+  #member: Member | undefined;
+  #started: Promise<void> | undefined;
+  #heartbeat: NodeJS.Timeout | undefined;
+  #recovery: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(model: Model, hook: Hook | readonly Hook[] = [], options: RuntimeOptions = {}) {
+    const now = options.now ?? Date.now;
+    this.model = model;
+    this.hook = composeHooks(...(Array.isArray(hook) ? (hook as readonly Hook[]) : [hook as Hook]));
+    this.store = options.store ?? new MemoryStore();
+    this.commits = options.commits ?? new CommitQueue(this.store);
+    this.log = options.log ?? silentLog();
+    this.maxQueue = options.maxQueue ?? 64;
+    this.#node = options.node ?? `${hostname()}-${process.pid}`;
+    this.#deadlines = new Deadlines(now);
+    this.router = new Router(this.tools, this.#local, this.#deadlines, options.router);
+    this.#local.connect(this.router);
+    const services: SessionServices = {
+      store: this.store,
+      commits: this.commits,
+      tools: this.tools,
+      router: this.router,
+      deadlines: this.#deadlines,
+      timings: options.timings ?? {},
+      limits: { maxQueue: this.maxQueue, idleMs: options.idleMs ?? 10_000 },
+      log: this.log,
+      now,
+      member: () => this.#member!,
+      agent: (name) => this.#agents.get(name),
+      model: (agent) => options.models?.(agent.model) ?? this.model,
+      observe: (session, event) => this.#observe(session, event),
+      dropped: (session) => this.#dropped(session),
+    };
+    this.registry = new SessionRegistry(services);
+  }
+
+  // --- start and stop ---
+
+  /** Registers the hook's tools, joins the store and recovers what was left open. Every other method waits for it. */
+  start(): Promise<void> {
+    return (this.#started ??= this.#start());
+  }
+
+  async #start(): Promise<void> {
+    await this.hook.onRegisterTools({ register: (tool) => this.registerTool(tool) });
+    this.#member = await this.store.join(this.#node, LEASE_MS);
+    this.#heartbeat = setInterval(() => void this.#keepLease(), LEASE_MS / 3);
+    this.#heartbeat.unref();
+    this.#recoverSoon(0);
+  }
+
+  async #keepLease(): Promise<void> {
+    try {
+      if (await this.store.heartbeat(this.#member!)) return;
+      this.#member = await this.store.join(this.#node, LEASE_MS);
+      this.#recoverSoon(0);
+    } catch (error) {
+      this.log.warn({ err: error }, "the lease could not be kept");
+    }
+  }
+
+  #recoverSoon(ms: number): void {
+    if (this.#closed || this.#recovery !== undefined) return;
+    this.#recovery = setTimeout(() => {
+      void this.registry
+        .recover()
+        .then(
+          (failed) => failed.length > 0,
+          (error: unknown) => {
+            this.log.warn({ err: error }, "recovery failed, trying again");
+            return true;
+          },
+        )
+        .then((again) => {
+          this.#recovery = undefined;
+          if (again) this.#recoverSoon(RECOVERY_RETRY_MS);
+        });
+    }, ms);
+    this.#recovery.unref();
+  }
+
+  /** Stops where it is: appends in flight settle, open runs stay open in the log for recovery. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#heartbeat);
+    clearTimeout(this.#recovery);
+    await this.registry.close();
+    await this.commits.close();
+    if (this.#member !== undefined) await this.store.leave(this.#member).catch(() => {});
+    await this.store.close();
+    this.#deadlines.close();
+  }
+
+  // --- tools ---
+
+  /** Registers an in-process tool, in place of one of the same name. Without `execute` calls of it are unavailable. */
+  registerTool(tool: ToolOffer | LocalTool): void {
+    this.tools.register(tool);
+    if ("execute" in tool) this.#local.set(tool.name, tool.execute);
+  }
+
+  /** False when there was none. Runs that began with it keep it in their set; its calls are unavailable. */
+  unregisterTool(name: string): boolean {
+    this.#local.delete(name);
+    return this.tools.unregister(name);
+  }
+
+  // --- agents ---
+
+  /** Registers an agent, in place of one of the same name; open runs keep the one they began with. */
+  async addAgent(options: AgentOptions): Promise<Agent> {
+    const agent = defineAgent(await this.hook.onBuildAgent(options));
+    this.#agents.set(agent.name, agent);
+    return agent;
+  }
+
+  /** The definition as it was registered, as a copy that may be changed. */
+  agent(name: string): AgentOptions | undefined {
+    const agent = this.#agents.get(name);
+    return agent && structuredClone(agent);
+  }
+
+  /** Copies of all definitions, by name. */
+  agents(): AgentOptions[] {
+    return [...this.#agents.keys()].sort().map((name) => this.agent(name)!);
+  }
+
+  /** The frozen agent itself. */
+  getAgent(name: string): Agent | undefined {
+    return this.#agents.get(name);
+  }
+
+  // --- sessions ---
+
+  /** A new session's id. Throws ProtocolError `not-found` for an agent that is not registered. */
+  async createSession(agent: string, createdBy = ""): Promise<string> {
+    await this.start();
+    this.requireAgent(agent);
+    const caller = { actor: userActor(createdBy), everything: true };
+    return (await createSession(this.registry, this.store, caller, { agent })).session;
+  }
+
+  requireAgent(name: string): Agent {
+    const agent = this.#agents.get(name);
+    if (agent === undefined) throw new ProtocolError("not-found", `agent '${name}' not registered`, { details: { agent: name } });
+    return agent;
+  }
+
+  /** Closes a session: true the first time, false when it was closed before or never was. It stays readable. */
+  async closeSession(id: string): Promise<boolean> {
+    await this.start();
+    try {
+      await this.registry.with(id, (session) => commands.close(session, everything()));
+      return true;
+    } catch (error) {
+      if (error instanceof ProtocolError && (error.code === "closed" || error.code === "not-found")) return false;
+      throw error;
+    }
+  }
+
+  /** The session's state as committed now; undefined when there is no such session. Never waits for a run. */
+  async session(id: string): Promise<Session["state"] | undefined> {
+    await this.start();
+    try {
+      return await this.registry.with(id, (session) => Promise.resolve(session.state));
+    } catch (error) {
+      if (error instanceof ProtocolError && error.code === "not-found") return undefined;
+      throw error;
+    }
+  }
+
+  /** Ids of all sessions, newest first. */
+  async *sessions(): AsyncGenerator<string, void> {
+    await this.start();
+    for (let cursor: string | undefined; ; ) {
+      const page = await this.store.list({ limit: 200, ...(cursor === undefined ? {} : { cursor }) });
+      for (const { id } of page.items) yield id;
+      if (page.cursor === undefined) return;
+      ({ cursor } = page);
+    }
+  }
+
+  // --- sending ---
+
+  /** Sends and runs to the end. Throws ProtocolError when the input is refused or withdrawn. */
+  async sendTo(session: string, content: Content, sender = ""): Promise<AgentResponse> {
+    let response: AgentResponse | undefined;
+    for await (const event of this.#reader(session, content, sender)) response = event.response ?? response;
+    if (response === undefined) throw new ProtocolError("closed", "the session ended before the run did");
+    return response;
+  }
+
+  /** Sends and yields what the run does, as it does it; the last event is `run-finished`. Leaving early stops nothing. */
+  async *streamTo(session: string, content: Content, sender = ""): AsyncGenerator<AgentEvent, void> {
+    for await (const { event } of this.#reader(session, content, sender)) yield event;
+  }
+
+  async *#reader(id: string, content: Content, sender: string): AsyncGenerator<{ event: AgentEvent; response?: AgentResponse }, void> {
+    await this.start();
+    const reader = new RunReader();
+    const watch = (event: AgentEvent): void => reader.take(event);
+    const watchers = this.#watchers.get(id) ?? new Set();
+    this.#watchers.set(id, watchers.add(watch));
+    try {
+      const request = { key: newId("key"), content };
+      const caller = { actor: userActor(sender), everything: true };
+      const sent = await this.registry.with(id, (session) =>
+        commands.send(session, caller, request, { store: this.store, maxQueue: this.maxQueue }),
+      );
+      yield* reader.events(sent.input);
+    } finally {
+      watchers.delete(watch);
+      if (watchers.size === 0) this.#watchers.delete(id);
+    }
+  }
+
+  // --- what sessions tell ---
+
+  #observe(session: Session, event: AgentEvent): void {
+    this.onEvent(event);
+    for (const watch of this.#watchers.get(session.id) ?? []) watch(event);
+    const { state } = session;
+    const context = {
+      session: session.id,
+      run: event.run,
+      agent: state.run?.agent ?? state.session.agent,
+      actor: state.run?.actor,
+    };
+    // Called now, so that events keep their order; a slow or failing hook is its own affair.
+    this.hook.onEvent(context, event).catch((error: unknown) => {
+      this.log.error({ session: session.id, err: error }, "a hook failed");
+    });
+  }
+
+  #dropped(session: Session): void {
+    this.registry.forget(session);
+    if (session.state.run !== undefined || session.state.queue.length > 0) this.#recoverSoon(RECOVERY_RETRY_MS);
+  }
+}
+
+/** The actor that an embedder's words make; nobody has verified it. */
+function userActor(name: string): Actor {
+  return { kind: "user", id: name === "" ? "local" : name, name: name === "" ? "local" : name, verified: false };
+}
+
+function everything(): { actor: Actor; everything: true } {
+  return { actor: userActor(""), everything: true };
+}

@@ -1,0 +1,80 @@
+/**
+ * Older messages of a session, read backwards from its log and folded like everything else. Owns paging by seq; never
+ * reads more of the log than the page and the results of its calls need, and never the whole of it.
+ */
+import { decodeTrusted } from "../../protocol/codec.ts";
+import type { EventFrame } from "../../protocol/entries.ts";
+import { ProtocolError } from "../../protocol/errors.ts";
+import type { HistoryMessage, ResultOf, SessionState } from "../../protocol/frames.ts";
+import { fold, messageBytes } from "../../protocol/state.ts";
+import { MAX_FRAME_BYTES } from "../../protocol/version.ts";
+import type { Store } from "../store/store.ts";
+import { fitMessage } from "./snapshot.ts";
+
+const WINDOW = 250;
+const PAGE_BYTES = MAX_FRAME_BYTES - 8192;
+
+/** The `limit` messages before the cursor (the newest without one), oldest first; `cursor` where older ones may be. */
+export async function readHistory(
+  store: Store,
+  state: SessionState,
+  cursor: string | undefined,
+  limit: number,
+): Promise<ResultOf<"history">> {
+  const before = cursor === undefined ? state.seq + 1 : Number(cursor);
+  if (!Number.isSafeInteger(before) || before < 1) throw new ProtocolError("bad-frame", "cursor: not one of ours");
+  const first = await firstOf(store, state.session.id, before, limit);
+  if (first === undefined) return { items: [] };
+  const folded = await foldFrom(store, state, first, before);
+  const messages = folded.filter((message) => message.seq < before).slice(-limit);
+  const items: HistoryMessage[] = [];
+  let room = PAGE_BYTES;
+  for (const message of messages.toReversed()) {
+    const fitting = items.length === 0 ? fitMessage(message, room) : message;
+    if (messageBytes(fitting) > room && items.length > 0) break;
+    room -= messageBytes(fitting);
+    items.push(fitting);
+  }
+  items.reverse();
+  const oldest = items[0]!.seq;
+  return oldest > 1 ? { items, cursor: String(oldest) } : { items };
+}
+
+/** The seq of the oldest of the `limit` messages before `before`. */
+async function firstOf(store: Store, id: string, before: number, limit: number): Promise<number | undefined> {
+  let first: number | undefined;
+  let found = 0;
+  for (let end = before - 1; end > 0; end -= WINDOW) {
+    const start = Math.max(0, end - WINDOW);
+    const entries = await store.read(id, start, end - start);
+    for (const { seq, bytes } of entries.toReversed()) {
+      if ((decodeTrusted(bytes) as EventFrame).event.type !== "message") continue;
+      first = seq;
+      if (++found === limit) return first;
+    }
+  }
+  return first;
+}
+
+/** The messages from seq `first` on, with the results of their calls, which may lie beyond the page. */
+async function foldFrom(
+  store: Store,
+  state: SessionState,
+  first: number,
+  before: number,
+): Promise<readonly HistoryMessage[]> {
+  const { run: _run, compacted: _compacted, ...rest } = state;
+  let folded: SessionState = { ...rest, seq: first - 1, queue: [], calls: [], requests: [], messages: [] };
+  while (folded.seq < state.seq) {
+    const open = folded.calls.some((call) => messageSeq(folded, call.message) < before);
+    if (folded.seq >= before - 1 && !open) break;
+    const page = await store.read(state.session.id, folded.seq, Math.min(WINDOW, state.seq - folded.seq));
+    if (page.length === 0) break;
+    for (const { bytes } of page) folded = fold(folded, decodeTrusted(bytes) as EventFrame);
+  }
+  return folded.messages;
+}
+
+function messageSeq(state: SessionState, id: string): number {
+  return state.messages.find((message) => message.id === id)?.seq ?? 0;
+}

@@ -1,0 +1,96 @@
+/**
+ * What a provider says of its calls: accepted, progress, result. Owns the verdict of a result that no open call waits for,
+ * which only the log knows; results of open calls are the router's. These frames have no id and get no `ok`.
+ */
+import { decodeTrusted } from "../../protocol/codec.ts";
+import type { Verdict } from "../../protocol/content.ts";
+import type { EventFrame } from "../../protocol/entries.ts";
+import { ProtocolError } from "../../protocol/errors.ts";
+import type { ClientFrameOf } from "../../protocol/frames.ts";
+import { checkPayload } from "../../protocol/values.ts";
+import type { Session } from "../session/session.ts";
+import type { CallReference } from "../tool/tool.ts";
+import type { Context } from "./handlers.ts";
+
+const LOG_PAGE = 250;
+
+export const notices = {
+  callAccepted({ runtime, identity }: Context, frame: ClientFrameOf<"callAccepted">): void {
+    runtime.router.accepted(identity.provider, frame);
+  },
+  callProgress({ runtime, identity }: Context, frame: ClientFrameOf<"callProgress">): void {
+    if (fits("progress", frame.progress)) runtime.router.progress(identity.provider, frame, frame.progress);
+  },
+  callResult(context: Context, frame: ClientFrameOf<"callResult">): void {
+    const { runtime, identity, connection } = context;
+    const reference = { session: frame.session, call: frame.call, attempt: frame.attempt };
+    const answer = fits("output", frame.output)
+      ? { output: frame.output, error: frame.error }
+      : { error: { code: "too-large", message: "the output is over the limit of a payload" } };
+    if (runtime.router.result(identity.provider, connection, reference, answer)) return;
+    lateVerdict(context, reference).then(
+      (verdict) => {
+        if (verdict !== undefined) connection.acknowledgeResult(reference, verdict);
+      },
+      (error: unknown) => runtime.log.error({ session: frame.session, err: error }, "a late result has no verdict"),
+    );
+  },
+} as const;
+
+function fits(name: string, value: unknown): boolean {
+  try {
+    checkPayload(name, value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** undefined: the call is open after all, and its verdict comes with its outcome. */
+async function lateVerdict(context: Context, reference: CallReference): Promise<Verdict | undefined> {
+  const { runtime, identity } = context;
+  try {
+    return await runtime.registry.with(reference.session, async (session) => {
+      if (session.state.calls.some((call) => call.call === reference.call)) return undefined;
+      const past = await findCall(context, session, reference);
+      // A provider that was never given the attempt learns nothing, not even that the call exists.
+      if (past.provider !== identity.provider) return "unknown";
+      if (past.resultAttempt === reference.attempt && past.answered) return "duplicate";
+      await session.exclusive(() =>
+        session.append([{ body: { type: "tool-audit", call: reference.call, attempt: reference.attempt, verdict: "stale" } }]),
+      );
+      return "stale";
+    });
+  } catch (error) {
+    if (error instanceof ProtocolError && error.code === "not-found") return "unknown";
+    throw error;
+  }
+}
+
+/** What the log says of an attempt: who had it, and whether the call's outcome was somebody's answer. */
+async function findCall(
+  { runtime }: Context,
+  session: Session,
+  reference: CallReference,
+): Promise<{ provider?: string; resultAttempt?: number; answered: boolean }> {
+  const found: { provider?: string; resultAttempt?: number; answered: boolean } = { answered: false };
+  const message = session.state.messages.find((item) =>
+    item.parts.some((part) => part.type === "dynamic-tool" && part.toolCallId === reference.call),
+  );
+  for (let cursor = (message?.seq ?? 1) - 1; cursor < session.state.seq; ) {
+    const page = await runtime.store.read(session.id, cursor, LOG_PAGE);
+    if (page.length === 0) break;
+    for (const { seq, bytes } of page) {
+      cursor = seq;
+      const { event } = decodeTrusted(bytes) as EventFrame;
+      if (event.type === "tool-dispatched" && event.call === reference.call && event.attempt === reference.attempt) {
+        found.provider = event.provider;
+      } else if (event.type === "tool-result" && event.call === reference.call) {
+        if (event.attempt !== undefined) found.resultAttempt = event.attempt;
+        found.answered = !["timeout", "outcome-unknown", "unavailable"].includes(event.outcome);
+        return found;
+      }
+    }
+  }
+  return found;
+}
