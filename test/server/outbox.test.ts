@@ -1,0 +1,331 @@
+/**
+ * The outbox: one write per turn, bounds in bytes, room for replay, slow readers. First against a wire that the test
+ * holds, then with sockets whose other end does not read.
+ */
+import { connect, type Socket } from "node:net";
+import { EncodedFrame, encodeFrame } from "../../protocol/codec.ts";
+import {
+  Outbox,
+  outboxTotals,
+  type OutboxOptions,
+  type OutboxTotals,
+  type Wire,
+} from "../../server/socket/outbox.ts";
+import { Turn } from "../../server/socket/turn.ts";
+import { assert, suite } from "../support/suite.ts";
+import { until } from "../support/wait.ts";
+import { Peer, Server } from "./socket/harness.ts";
+
+const test = suite("outbox");
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** A wire that keeps what it is given until it is told to move. */
+class HeldWire implements Wire {
+  readonly writes: { data: Uint8Array | string; fin: boolean; sent: () => void }[] = [];
+  bufferedAmount = 0;
+  held = false;
+
+  send(data: Uint8Array | string, options: { fin: boolean }, sent: () => void): void {
+    this.writes.push({ data, fin: options.fin, sent });
+    if (this.held) this.bufferedAmount += data.length;
+    else sent();
+  }
+
+  /** The system takes the oldest write that is held. */
+  move(): void {
+    const write = this.writes.find(({ sent }) => sent !== done)!;
+    this.bufferedAmount -= write.data.length;
+    const { sent } = write;
+    write.sent = done;
+    sent();
+  }
+}
+const done = (): void => undefined;
+
+function makeOutbox(options: OutboxOptions = {}): {
+  wire: HeldWire;
+  outbox: Outbox;
+  totals: OutboxTotals;
+  overflows: () => number;
+  at: (ms: number) => void;
+} {
+  const wire = new HeldWire();
+  const totals = outboxTotals();
+  let overflows = 0;
+  let now = 0;
+  const outbox = new Outbox(
+    { wire, turn: new Turn(), totals, clock: () => now, onOverflow: () => (overflows++, outbox.close()) },
+    options,
+  );
+  return { wire, outbox, totals, overflows: () => overflows, at: (ms) => (now = ms) };
+}
+
+test("frames of one turn are one write, those of the next another", async () => {
+  const { wire, outbox, totals } = makeOutbox();
+  for (const byte of [1, 2, 3]) outbox.push(new Uint8Array([byte]));
+  assert.is(wire.writes.length, 0);
+  await turn();
+  outbox.push(new Uint8Array([4]));
+  await turn();
+  assert.equal(
+    wire.writes.map(({ data }) => [...(data as Uint8Array)]),
+    [[1, 2, 3], [4]],
+  );
+  assert.equal(totals, { writes: 2, frames: 4, bytes: 4, queuedBytes: 0 });
+});
+
+test("lines of JSON are joined by newlines", async () => {
+  const { wire, outbox } = makeOutbox();
+  outbox.push('{"a":1}');
+  outbox.push('{"b":2}');
+  await turn();
+  assert.equal(
+    wire.writes.map(({ data }) => data),
+    ['{"a":1}\n{"b":2}'],
+  );
+});
+
+test("a single frame is written as it is, without a copy", async () => {
+  const { wire, outbox } = makeOutbox();
+  const frame = new Uint8Array([1, 2]);
+  outbox.push(frame);
+  await turn();
+  assert.is(wire.writes[0]!.data, frame);
+});
+
+test("more than a window goes in several messages, a frame larger than it in fragments, nothing lost or mixed", async () => {
+  const { wire, outbox, totals } = makeOutbox({ windowBytes: 10 });
+  const sent: number[] = [];
+  for (const [value, length] of [
+    [1, 4],
+    [2, 5],
+    [3, 4],
+    [4, 25],
+    [5, 1],
+  ] as const) {
+    const frame = new Uint8Array(length).fill(value);
+    sent.push(...frame);
+    outbox.push(frame);
+  }
+  await turn();
+  assert.equal(
+    wire.writes.map(({ data, fin }) => [data.length, fin]),
+    [
+      [9, true],
+      [4, true],
+      [10, false],
+      [10, false],
+      [5, true],
+      [1, true],
+    ],
+  );
+  assert.equal(
+    wire.writes.flatMap(({ data }) => [...(data as Uint8Array)]),
+    sent,
+  );
+  assert.equal([totals.frames, totals.bytes, totals.queuedBytes], [5, 39, 0]);
+});
+
+test("a text frame larger than the window is cut by bytes, not by characters", async () => {
+  const { wire, outbox } = makeOutbox({ windowBytes: 10 });
+  const line = `"${"é😀".repeat(20)}"`;
+  outbox.push(line);
+  await turn();
+  assert.ok(wire.writes.every(({ data }) => data.length <= 10));
+  assert.is(Buffer.concat(wire.writes.map(({ data }) => data as Uint8Array)).toString(), line);
+});
+
+test("a socket whose buffer is full gets nothing until bytes have moved", async () => {
+  const { wire, outbox, at } = makeOutbox({ windowBytes: 10 });
+  wire.held = true;
+  outbox.push(new Uint8Array(9));
+  outbox.push(new Uint8Array(9));
+  outbox.push(new Uint8Array(9));
+  await turn();
+  assert.is(wire.writes.length, 2);
+  at(40);
+  assert.is(outbox.stuckFor(50), 50);
+  wire.move();
+  assert.is(outbox.stuckFor(50), 10);
+  await turn();
+  assert.is(wire.writes.length, 3);
+  assert.is(outbox.stuckFor(90), 0);
+  assert.is(outbox.freedAt, 40);
+});
+
+test("queued bytes are counted with what holding a frame costs, and no longer once written", async () => {
+  const { outbox, totals, wire } = makeOutbox({ windowBytes: 10 });
+  wire.held = true;
+  for (let i = 0; i < 4; i++) outbox.push(new Uint8Array(10));
+  assert.is(outbox.queuedBytes, 4 * 266);
+  assert.is(totals.queuedBytes, 4 * 266);
+  await turn();
+  assert.is(outbox.queuedBytes, 3 * 266);
+  outbox.close();
+  assert.equal([outbox.queuedBytes, totals.queuedBytes], [0, 0]);
+});
+
+test("one frame over the bound is the end, told once", async () => {
+  const { outbox, overflows, wire } = makeOutbox({ maxQueuedBytes: 1000 });
+  for (let i = 0; i < 10; i++) outbox.push(new Uint8Array(100));
+  assert.is(overflows(), 1);
+  await turn();
+  assert.equal(wire.writes, []);
+});
+
+test("room is there below the mark, and comes when enough is written or the outbox closes", async () => {
+  const { outbox, wire } = makeOutbox({ windowBytes: 10, roomBytes: 600 });
+  wire.held = true;
+  assert.is(outbox.room(), undefined);
+  for (let i = 0; i < 4; i++) outbox.push(new Uint8Array(10));
+  const room = outbox.room();
+  assert.ok(room);
+  assert.is(outbox.room(), room);
+  await turn();
+  wire.move();
+  await room;
+  assert.ok(outbox.queuedBytes <= 600);
+  for (let i = 0; i < 4; i++) outbox.push(new Uint8Array(10));
+  const never = outbox.room();
+  outbox.close();
+  await never;
+  assert.is(outbox.room(), undefined);
+});
+
+test("the last word follows what the socket takes, but never breaks into a frame", async () => {
+  const open = makeOutbox({ windowBytes: 10 });
+  open.outbox.push(new Uint8Array([1]));
+  open.outbox.finish(new Uint8Array([9]));
+  assert.equal(
+    open.wire.writes.map(({ data }) => [...(data as Uint8Array)]),
+    [[1], [9]],
+  );
+  open.outbox.push(new Uint8Array([2]));
+  await turn();
+  assert.is(open.wire.writes.length, 2);
+
+  const broken = makeOutbox({ windowBytes: 10 });
+  broken.wire.held = true;
+  broken.outbox.push(new Uint8Array(30));
+  broken.outbox.finish(new Uint8Array([9]));
+  assert.equal(
+    broken.wire.writes.map(({ data, fin }) => [data.length, fin]),
+    [[10, false]],
+  );
+});
+
+test("100 deltas of one turn reach each of 20 sockets in one message, encoded once", async () => {
+  const server = await Server.start();
+  const peers = await Promise.all(
+    Array.from({ length: 20 }, () => Peer.greeted(server.url, {}, ["haulout.v1.msgpack"])),
+  );
+  const before = { ...server.connections.totals };
+  for (let offset = 0; offset < 100; offset++) {
+    const delta = { type: "delta", channel: 1, message: "m", part: 0, offset, text: "x" } as const;
+    const frame = new EncodedFrame(encodeFrame(delta));
+    for (const connection of server.connections) connection.deliver(frame);
+  }
+  for (const peer of peers) {
+    for (let offset = 0; offset < 100; offset++) assert.is((await peer.next())["offset"], offset);
+    assert.is(peer.messages, 2);
+  }
+  const { totals } = server.connections;
+  assert.equal([totals.writes - before.writes, totals.frames - before.frames], [20, 2000]);
+  await server.stop();
+});
+
+/** A WebSocket by hand, whose other end never reads once it has said hello. */
+async function deafPeer(server: Server): Promise<Socket> {
+  const socket = connect(server.port, "127.0.0.1");
+  socket.on("error", () => undefined);
+  const key = Buffer.alloc(16).toString("base64");
+  socket.write(
+    `GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+      `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`,
+  );
+  await new Promise((resolve) => socket.once("data", resolve));
+  const hello = Buffer.from('{"type":"hello","protocol":1}');
+  // A mask of zeros leaves the payload as it is.
+  socket.write(Buffer.concat([Buffer.from([0x81, 0x80 | hello.length, 0, 0, 0, 0]), hello]));
+  await new Promise((resolve) => socket.once("data", resolve));
+  socket.pause();
+  return socket;
+}
+
+test("a reader that does not read is ended by 4103 at a bounded cost, and harms nobody", async () => {
+  const server = await Server.start();
+  const deaf = await deafPeer(server);
+  const slow = server.only;
+  const well = await Peer.greeted(server.url);
+  const [, other] = server.connections;
+  let given = 0;
+  let most = 0;
+  while (!slow.gone && given < 200 * 2 ** 20) {
+    const frame = new EncodedFrame(encodeFrame({ type: "toolProgress", progress: "x".repeat(16 * 1024) }));
+    given += frame.bytes.length;
+    slow.deliver(frame);
+    most = Math.max(most, slow.queuedBytes);
+    if (given % (64 * frame.bytes.length) === 0) await turn();
+  }
+  assert.ok(slow.gone, "it was given everything");
+  assert.ok(most <= 4 * 2 ** 20, `${most} bytes were queued`);
+  assert.is(server.connections.totals.queuedBytes, 0);
+  other!.deliver(new EncodedFrame(encodeFrame({ type: "toolProgress", progress: 1 })));
+  assert.is((await well.next())["type"], "toolProgress");
+  // It neither reads nor answers the close, so it is cut off.
+  await until(() => server.metrics.text().includes('haulout_disconnects_total{code="4103"} 1'), 2000, "4103");
+  deaf.destroy();
+  await server.stop();
+});
+
+test("a reader that comes back late finds a disconnect frame and close 4103", async () => {
+  const server = await Server.start({ listen: { closeTimeoutMs: 5000 } });
+  const peer = await Peer.greeted(server.url);
+  peer.socket.pause();
+  const connection = server.only;
+  const frame = new EncodedFrame(encodeFrame({ type: "toolProgress", progress: "x".repeat(16 * 1024) }));
+  while (!connection.gone) {
+    for (let i = 0; i < 64; i++) connection.deliver(frame);
+    await turn();
+  }
+  peer.socket.resume();
+  const frames = await peer.until("disconnect");
+  assert.equal([frames.at(-1)!["code"], frames.at(-1)!["reconnect"]], [4103, true]);
+  assert.equal(await peer.closed, { code: 4103, reason: "slow-reader" });
+  await server.stop();
+});
+
+test("a reader for whom no byte moves for 30 s is ended by 4103; one that reads slowly is not", async () => {
+  let now = 0;
+  const server = await Server.start({ wheel: { clock: () => now, tickMs: 250 } });
+  const deaf = await deafPeer(server);
+  const connection = server.only;
+  const frame = new EncodedFrame(encodeFrame({ type: "toolProgress", progress: "x".repeat(64 * 1024) }));
+  // Until the system takes no more and bytes stay here.
+  while (connection.queuedBytes < 2 ** 20) {
+    connection.deliver(frame);
+    await turn();
+  }
+  // The wheel's own timer looks as well; what counts is the clock.
+  const look = (): number | undefined => connection.check(now);
+  now = 20_000;
+  look();
+  const before = connection.queuedBytes;
+  deaf.resume();
+  await until(() => connection.queuedBytes < before, 2000, "bytes to move");
+  deaf.pause();
+  now = 45_000;
+  look();
+  assert.not(connection.gone, "its bytes moved at 20 s");
+  while (connection.queuedBytes < 2 ** 20) {
+    connection.deliver(frame);
+    await turn();
+  }
+  now = 120_000;
+  look();
+  assert.ok(connection.gone);
+  deaf.destroy();
+  await server.stop();
+});
+
+test.run();
