@@ -2,7 +2,7 @@
  * One append to the embedded store: what must be read before it can be judged, the judgement, the rows it writes.
  * Owns the order of checks (fenced, duplicate, conflict) and which rows follow an index row. Never writes by itself.
  */
-import { readError, type Level } from "./handle.ts";
+import { readError, type Level } from "./directory.ts";
 import type { Batch } from "./lane.ts";
 import {
   EntryEncoder,

@@ -5,7 +5,8 @@
  */
 import { deleteListed, judge, listed, readKeySeq, readPriors, type Listed } from "./append.ts";
 import { checkBatch, isSessionId } from "./check.ts";
-import { Handle, readError, type HandleOptions, type Level } from "./handle.ts";
+import { readError, type DirectoryOptions, type Level } from "./directory.ts";
+import { Handle } from "./handle.ts";
 import { Lane } from "./lane.ts";
 import { Kind, keyRowKey, seal, sealDeletedSession, sessionKey, uint48, unseal } from "./layout.ts";
 import { Owners } from "./owners.ts";
@@ -25,7 +26,7 @@ import type {
   StoredEntry,
 } from "./store.ts";
 
-export interface EmbeddedStoreOptions extends HandleOptions {
+export interface EmbeddedStoreOptions extends DirectoryOptions {
   /** Milliseconds since 1970; also the clock of leases, where given. */
   readonly now?: () => number;
 }

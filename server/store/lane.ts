@@ -4,7 +4,8 @@
  * anything else is written. Never decides what is written.
  */
 import type { ChainedBatch } from "classic-level";
-import type { Handle, Level } from "./handle.ts";
+import type { Level } from "./directory.ts";
+import type { Handle } from "./handle.ts";
 import { StoreUnavailableError } from "./store.ts";
 
 export type Batch = ChainedBatch<Level, Buffer, Buffer>;

@@ -4,7 +4,7 @@
  */
 import type { Snapshot } from "classic-level";
 import { decodeCursor, encodeCursor } from "./check.ts";
-import type { Level } from "./handle.ts";
+import type { Level } from "./directory.ts";
 import {
   Kind,
   entryKey,

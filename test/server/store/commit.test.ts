@@ -105,7 +105,9 @@ test("one commit is in flight, and the next takes all that came meanwhile", asyn
 
 test("what an answer makes others append joins the very next commit", async () => {
   const queue = new CommitQueue(gate);
-  const chain = queue.append(item(0)).then((result) => queue.append(item(0, { expectedSeq: 2 })).then((last) => [result, last]));
+  const chain = queue
+    .append(item(0))
+    .then((result) => queue.append(item(0, { expectedSeq: 2 })).then((last) => [result, last]));
   await gate.batch();
   const other = queue.append(item(1));
   gate.pass();
@@ -118,7 +120,13 @@ test("what an answer makes others append joins the very next commit", async () =
 test("two items of one session never share a commit and keep their order", async () => {
   const queue = new CommitQueue(gate);
   gate.openForGood();
-  const items = [item(0), item(0, { expectedSeq: 2 }), item(1), item(0, { expectedSeq: 3 }), item(1, { expectedSeq: 2 })];
+  const items = [
+    item(0),
+    item(0, { expectedSeq: 2 }),
+    item(1),
+    item(0, { expectedSeq: 3 }),
+    item(1, { expectedSeq: 2 }),
+  ];
   const answers = await Promise.all(items.map((one) => queue.append(one)));
   assert.equal(answers, [OK(2), OK(3), OK(2), OK(4), OK(3)]);
   assert.equal(gate.batches.map(idsOf), [["ses_0", "ses_1"], ["ses_0", "ses_1"], ["ses_0"]]);
@@ -129,14 +137,18 @@ test("a commit is bounded in entries and in bytes, and a larger item passes alon
   gate.openForGood();
   const many = (session: number, count: number): AppendItem =>
     item(session, { entries: Array.from({ length: count }, () => bytes("x")) });
-  await Promise.all([many(0, 2), many(1, 2), many(2, 1), many(3, 9), many(4, 1)].map((one) => byEntries.append(one)));
+  await Promise.all(
+    [many(0, 2), many(1, 2), many(2, 1), many(3, 9), many(4, 1)].map((one) => byEntries.append(one)),
+  );
   assert.equal(gate.batches.map(idsOf), [["ses_0", "ses_1"], ["ses_2"], ["ses_3"], ["ses_4"]]);
 
   gate.batches.length = 0;
   const byBytes = new CommitQueue(gate, { maxBatchBytes: 1000 });
   const big = (session: number, size: number, expectedSeq: number): AppendItem =>
     item(session, { entries: [new Uint8Array(size)], expectedSeq });
-  await Promise.all([big(0, 400, 3), big(1, 400, 3), big(2, 5000, 2), big(4, 1, 2)].map((one) => byBytes.append(one)));
+  await Promise.all(
+    [big(0, 400, 3), big(1, 400, 3), big(2, 5000, 2), big(4, 1, 2)].map((one) => byBytes.append(one)),
+  );
   assert.equal(gate.batches.map(idsOf), [["ses_0", "ses_1"], ["ses_2"], ["ses_4"]]);
 });
 
@@ -231,7 +243,10 @@ test("random load from many sessions loses nothing and keeps every session's ord
     grants.map(async (grant) => {
       const all: string[] = [];
       while (all.length < 200) {
-        const some = Array.from({ length: 1 + random.int(4) }, (_, at) => `${all.length + at} ${"x".repeat(random.int(500))}`);
+        const some = Array.from(
+          { length: 1 + random.int(4) },
+          (_, at) => `${all.length + at} ${"x".repeat(random.int(500))}`,
+        );
         const result = await queue.append(next({ ...grant, seq: all.length + 1 }, some));
         assert.equal(result, OK(all.length + 1 + some.length));
         all.push(...some);

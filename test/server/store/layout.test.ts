@@ -31,7 +31,12 @@ import { assert, suite } from "../../support/suite.ts";
 const test = suite("layout on disk");
 const ID = "ses_1";
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
-const INDEX = { readers: ["ada", "Zoë"], open: true, updatedAt: 1_700_000_000_000, info: Buffer.from("info") };
+const INDEX = {
+  readers: ["ada", "Zoë"],
+  open: true,
+  updatedAt: 1_700_000_000_000,
+  info: Buffer.from("info"),
+};
 
 test("keys are the bytes that they were in format 1", () => {
   assert.is(FORMAT, 1);
@@ -71,7 +76,12 @@ test("what is written is what is read", () => {
   for (const size of [0, 1, 300, 200_000]) {
     const bytes = Buffer.alloc(size, "some text ");
     encoder.encode("s".repeat(64), 2 ** 48 - 1, 2 ** 48 - 1, bytes);
-    const entry = readEntry("s".repeat(64), 2 ** 48 - 1, Buffer.from(encoder.key), Buffer.from(encoder.value));
+    const entry = readEntry(
+      "s".repeat(64),
+      2 ** 48 - 1,
+      Buffer.from(encoder.key),
+      Buffer.from(encoder.value),
+    );
     assert.is(entry.epoch, 2 ** 48 - 1);
     assert.ok(entry.bytes.equals(bytes));
   }
@@ -79,7 +89,10 @@ test("what is written is what is read", () => {
   const none = { readers: [], open: false, updatedAt: 0, info: Buffer.alloc(0) };
   assert.equal(readIndex(encodeIndex(none)), none);
   const key = sessionKey(Kind.session, ID);
-  assert.equal(readSessionRow(ID, key, sealLiveSession(key, 7, encodeIndex(INDEX))), { head: 7, index: INDEX });
+  assert.equal(readSessionRow(ID, key, sealLiveSession(key, 7, encodeIndex(INDEX))), {
+    head: 7,
+    index: INDEX,
+  });
   assert.equal(readSessionRow(ID, key, sealDeletedSession(key, 9)), { deletedAt: 9 });
   assert.is(idOfSessionKey(key), ID);
   for (const prefix of [listPrefix(undefined), listPrefix("ada")]) {
@@ -96,16 +109,22 @@ test("a changed bit anywhere in a value or its key is damage", () => {
     for (let bit = 0; bit < target.length * 8; bit++) {
       const flip = 1 << (bit % 8);
       target[bit >> 3] = (target[bit >> 3] ?? 0) ^ flip;
-      assert.throws(() => readEntry(ID, 3, key, value), (error: unknown) => {
-        return error instanceof StoreDamagedError && error.id === ID && error.seq === 3;
-      });
+      assert.throws(
+        () => readEntry(ID, 3, key, value),
+        (error: unknown) => {
+          return error instanceof StoreDamagedError && error.id === ID && error.seq === 3;
+        },
+      );
       target[bit >> 3] = (target[bit >> 3] ?? 0) ^ flip;
     }
   }
   for (let length = 0; length < value.length; length++) {
-    assert.throws(() => readEntry(ID, 3, key, value.subarray(0, length)), (error: unknown) => {
-      return error instanceof StoreDamagedError;
-    });
+    assert.throws(
+      () => readEntry(ID, 3, key, value.subarray(0, length)),
+      (error: unknown) => {
+        return error instanceof StoreDamagedError;
+      },
+    );
   }
   assert.is(readEntry(ID, 3, key, value).bytes.toString(), "entry");
 });
