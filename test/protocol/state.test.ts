@@ -2,7 +2,7 @@
  * fold, one test per entry: what it does to the state as SPEC.md §8 says, and nothing else. The laws that hold for every
  * log are in fold.test.ts.
  */
-import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
+import type { EntryBody, EntryBodyOf, EventFrame } from "../../protocol/entries.ts";
 import type { SessionState } from "../../protocol/frames.ts";
 import { fold, roleOf } from "../../protocol/state.ts";
 import { assert, suite } from "../support/suite.ts";
@@ -11,7 +11,7 @@ import { ADA, assistantMessage, entry, SESSION, USAGE, userMessage } from "./log
 const test = suite("fold");
 
 const CREATED: EntryBody = { type: "session-created", agent: "demo", owner: "ada" };
-const QUEUED: EntryBody = {
+const QUEUED: EntryBodyOf<"input-queued"> = {
   type: "input-queued",
   input: "msg_1",
   key: "k1",
@@ -26,7 +26,7 @@ const STARTED: EntryBody = {
   model: "m",
   tools: [],
 };
-const CALLING: EntryBody = {
+const CALLING: EntryBodyOf<"message"> = {
   type: "message",
   message: assistantMessage("msg_2", ["call_1", "call_2"]),
   step: 1,
@@ -157,7 +157,7 @@ test("input-queued joins the queue: interrupts, then steers, then the rest, each
 });
 
 test("a queued input has the seq, time, actor and agent of its entry", () => {
-  const state = after(foldAll([CREATED]), { ...QUEUED, agent: "other" } as EntryBody, { actor: ADA });
+  const state = after(foldAll([CREATED]), { ...QUEUED, agent: "other" }, { actor: ADA });
   const item = { input: "msg_1", key: "k1", content: "hello", mode: "queue", agent: "other", actor: ADA };
   assert.equal(state.queue, [{ ...item, seq: 2, at: 1002 }]);
 });
@@ -199,23 +199,9 @@ test("a user's message joins the history and consumes the input of its id", () =
 });
 
 test("an assistant's message keeps its step, reason, usage and mark, and opens its calls", () => {
-  const state = after(foldAll(RUNNING.slice(0, 4)), {
-    ...CALLING,
-    finishReason: "tool-calls",
-    usage: USAGE,
-    incomplete: true,
-  } as EntryBody);
-  const { step, finishReason, usage, incomplete, seq } = state.messages[1]!;
-  assert.equal(
-    { step, finishReason, usage, incomplete, seq },
-    {
-      step: 1,
-      finishReason: "tool-calls",
-      usage: USAGE,
-      incomplete: true,
-      seq: 5,
-    },
-  );
+  const marks = { finishReason: "tool-calls", usage: USAGE, incomplete: true } as const;
+  const state = after(foldAll(RUNNING.slice(0, 4)), { ...CALLING, ...marks });
+  assert.equal(state.messages[1], { ...CALLING.message, step: 1, ...marks, seq: 5, at: 1005 });
   const call = { message: "msg_2", run: "run_1", tool: "clock", state: "waiting", attempt: 0 };
   assert.equal(state.calls, [
     { call: "call_1", ...call },
