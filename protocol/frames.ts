@@ -17,19 +17,20 @@ import {
   milliseconds,
   position,
   role,
-  runReason,
   sendMode,
   seq,
   sessionId,
   sessionInfo,
   toolName,
   toolSpecification,
-  usage,
   userId,
   verdict,
 } from "./content.ts";
 import { ERROR_CODES } from "./errors.ts";
+import { historyMessage, partial, partKind, sessionState } from "./standing.ts";
 import { MAX_TAIL } from "./version.ts";
+
+export * from "./standing.ts";
 
 const requestId = z.int().min(0).max(0xffff_ffff);
 const attempt = z.int().min(1);
@@ -161,107 +162,10 @@ export type ClientFrameInputOf<T extends ClientFrameType> = z.input<(typeof clie
 export type ClientFrame = { [T in ClientFrameType]: ClientFrameOf<T> }[ClientFrameType];
 export type ClientFrameInput = { [T in ClientFrameType]: ClientFrameInputOf<T> }[ClientFrameType];
 
-// --- the state that a snapshot carries ---
-
-export const queuedInput = z.object({
-  input: id,
-  key: id,
-  content,
-  mode: sendMode,
-  agent: id.optional(),
-  actor: actor.optional(),
-  seq,
-  at: milliseconds,
-  truncated: z.literal(true).optional(),
-});
-export const openRun = z.object({
-  run: id,
-  input: id,
-  agent: id,
-  model: z.string(),
-  tools: z.array(z.object({ name: id, effect, timeoutMs: z.int() })),
-  startedAt: milliseconds,
-  actor: actor.optional(),
-  step: z.int().min(0),
-  usage,
-  cancelRequested: seq.optional(),
-});
-export const finishedRun = z.object({
-  run: id,
-  reason: runReason,
-  steps: z.int().min(0),
-  usage,
-  at: milliseconds,
-});
-export const openCall = z.object({
-  call: id,
-  message: id,
-  run: id,
-  tool: z.string(),
-  state: z.enum(["waiting", "dispatched", "accepted", "lost"]),
-  attempt: z.int().min(0),
-  provider: id.optional(),
-  effect: effect.optional(),
-  deadlineAt: milliseconds.optional(),
-});
-export const openRequest = z.object({
-  request: id,
-  kind: z.enum(["approval", "question"]),
-  call: id.optional(),
-  subject: json.optional(),
-  expiresAt: milliseconds,
-});
-/** A message of the history with where it stands in the log. */
-export const historyMessage = message.extend({
-  seq,
-  at: milliseconds,
-  step: z.int().min(1).optional(),
-  finishReason: z.string().optional(),
-  usage: usage.optional(),
-  incomplete: z.literal(true).optional(),
-});
-export const sessionState = z.object({
-  session: sessionInfo,
-  epoch,
-  seq,
-  members: z.record(z.string(), role),
-  queue: z.array(queuedInput),
-  run: openRun.optional(),
-  lastRun: finishedRun.optional(),
-  calls: z.array(openCall),
-  requests: z.array(openRequest),
-  compacted: z.object({ upTo: seq, summary: z.string() }).optional(),
-  messages: z.array(historyMessage),
-});
-export type QueuedInput = z.infer<typeof queuedInput>;
-export type OpenRun = z.infer<typeof openRun>;
-export type OpenCall = z.infer<typeof openCall>;
-export type OpenRequest = z.infer<typeof openRequest>;
-export type HistoryMessage = z.infer<typeof historyMessage>;
-export type SessionState = z.infer<typeof sessionState>;
-
 // --- server → client ---
 
-export const partKind = z.enum(["text", "reasoning", "tool-input"]);
-export type PartKind = z.infer<typeof partKind>;
 const partNumber = z.int().min(0);
 const channel = z.int().min(0);
-
-/** Text of a message that is not committed yet; its parts in order of their beginning. */
-export const partial = z.object({
-  run: id,
-  message: id,
-  parts: z.array(
-    z.object({
-      part: partNumber,
-      kind: partKind,
-      call: id.optional(),
-      tool: z.string().optional(),
-      text: z.string(),
-    }),
-  ),
-});
-export type Partial = z.infer<typeof partial>;
 
 export const serverFrames = {
   welcome: z.object({

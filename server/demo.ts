@@ -18,7 +18,11 @@ export const demoHook: Hook = {
       name: "clock",
       description: "The time now, in a time zone.",
       effect: "pure",
-      inputSchema: { type: "object", properties: { timeZone: { type: "string" } }, additionalProperties: false },
+      inputSchema: {
+        type: "object",
+        properties: { timeZone: { type: "string" } },
+        additionalProperties: false,
+      },
       execute(input) {
         const { timeZone = "UTC" } = input as { timeZone?: string };
         const now = new Date();

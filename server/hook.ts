@@ -54,7 +54,7 @@ export function composeHooks(...hooks: readonly Hook[]): ComposedHook {
       return built;
     },
     async onEvent(context, event) {
-      await Promise.all(hooks.map((hook) => hook.onEvent?.(context, event)));
+      await Promise.all(hooks.map(async (hook) => hook.onEvent?.(context, event)));
     },
     async onCompact(prompt) {
       let text = prompt;

@@ -66,7 +66,8 @@ export class RunReader {
       }
       if (body.type === "run-started" && body.input === input) ({ run } = body);
       if (run === undefined || event.run !== run) continue;
-      if (body.type === "message" && body.message.role === "assistant") steps.push({ message: body.message, results: [] });
+      if (body.type === "message" && body.message.role === "assistant")
+        steps.push({ message: body.message, results: [] });
       if (body.type === "tool-result") steps.at(-1)?.results.push(body);
       if (body.type !== "run-finished") {
         yield { event };
@@ -79,7 +80,11 @@ export class RunReader {
 }
 
 function responseOf(end: EntryBodyOf<"run-finished">, steps: readonly AgentStep[]): AgentResponse {
-  const said = steps.at(-1)?.message.parts.map((part) => (part.type === "text" ? part.text : "")).join("") ?? "";
+  const said =
+    steps
+      .at(-1)
+      ?.message.parts.map((part) => (part.type === "text" ? part.text : ""))
+      .join("") ?? "";
   return {
     steps,
     ...(said === "" ? {} : { finalResponse: said }),

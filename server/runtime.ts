@@ -6,6 +6,7 @@
 import { hostname } from "node:os";
 import type { Actor, Content, ToolOffer } from "../protocol/content.ts";
 import { ProtocolError } from "../protocol/errors.ts";
+import type { SessionState } from "../protocol/frames.ts";
 import { newId } from "../protocol/ids.ts";
 import { defineAgent } from "./agent/agent.ts";
 import type { Agent, AgentOptions } from "./agent/agent.ts";
@@ -19,8 +20,7 @@ import type { AgentResponse } from "./reader.ts";
 import * as commands from "./session/commands.ts";
 import { createSession } from "./session/create.ts";
 import { SessionRegistry } from "./session/registry.ts";
-import type { SessionServices } from "./session/services.ts";
-import type { Session } from "./session/session.ts";
+import type { SessionServices, SessionView } from "./session/services.ts";
 import { CommitQueue } from "./store/commit.ts";
 import { MemoryStore } from "./store/memory.ts";
 import type { Member, Store } from "./store/store.ts";
@@ -218,7 +218,8 @@ export class Runtime {
 
   requireAgent(name: string): Agent {
     const agent = this.#agents.get(name);
-    if (agent === undefined) throw new ProtocolError("not-found", `agent '${name}' not registered`, { details: { agent: name } });
+    if (agent === undefined)
+      throw new ProtocolError("not-found", `agent '${name}' not registered`, { details: { agent: name } });
     return agent;
   }
 
@@ -229,13 +230,14 @@ export class Runtime {
       await this.registry.with(id, (session) => commands.close(session, everything()));
       return true;
     } catch (error) {
-      if (error instanceof ProtocolError && (error.code === "closed" || error.code === "not-found")) return false;
+      if (error instanceof ProtocolError && (error.code === "closed" || error.code === "not-found"))
+        return false;
       throw error;
     }
   }
 
   /** The session's state as committed now; undefined when there is no such session. Never waits for a run. */
-  async session(id: string): Promise<Session["state"] | undefined> {
+  async session(id: string): Promise<SessionState | undefined> {
     await this.start();
     try {
       return await this.registry.with(id, (session) => Promise.resolve(session.state));
@@ -248,7 +250,7 @@ export class Runtime {
   /** Ids of all sessions, newest first. */
   async *sessions(): AsyncGenerator<string, void> {
     await this.start();
-    for (let cursor: string | undefined; ; ) {
+    for (let cursor: string | undefined; ;) {
       const page = await this.store.list({ limit: 200, ...(cursor === undefined ? {} : { cursor }) });
       for (const { id } of page.items) yield id;
       if (page.cursor === undefined) return;
@@ -271,7 +273,11 @@ export class Runtime {
     for await (const { event } of this.#reader(session, content, sender)) yield event;
   }
 
-  async *#reader(id: string, content: Content, sender: string): AsyncGenerator<{ event: AgentEvent; response?: AgentResponse }, void> {
+  async *#reader(
+    id: string,
+    content: Content,
+    sender: string,
+  ): AsyncGenerator<{ event: AgentEvent; response?: AgentResponse }, void> {
     await this.start();
     const reader = new RunReader();
     const watch = (event: AgentEvent): void => reader.take(event);
@@ -292,7 +298,7 @@ export class Runtime {
 
   // --- what sessions tell ---
 
-  #observe(session: Session, event: AgentEvent): void {
+  #observe(session: SessionView, event: AgentEvent): void {
     this.onEvent(event);
     for (const watch of this.#watchers.get(session.id) ?? []) watch(event);
     const { state } = session;
@@ -308,15 +314,21 @@ export class Runtime {
     });
   }
 
-  #dropped(session: Session): void {
+  #dropped(session: SessionView): void {
     this.registry.forget(session);
-    if (session.state.run !== undefined || session.state.queue.length > 0) this.#recoverSoon(RECOVERY_RETRY_MS);
+    if (session.state.run !== undefined || session.state.queue.length > 0)
+      this.#recoverSoon(RECOVERY_RETRY_MS);
   }
 }
 
 /** The actor that an embedder's words make; nobody has verified it. */
 function userActor(name: string): Actor {
-  return { kind: "user", id: name === "" ? "local" : name, name: name === "" ? "local" : name, verified: false };
+  return {
+    kind: "user",
+    id: name === "" ? "local" : name,
+    name: name === "" ? "local" : name,
+    verified: false,
+  };
 }
 
 function everything(): { actor: Actor; everything: true } {

@@ -28,7 +28,10 @@ export const agentDefinition = z.strictObject({
   /** Asks the model to reason, where it can. */
   reasoning: z.boolean().default(false),
   /** A run longer than this ends with reason `deadline`. */
-  runTimeoutMs: z.int().min(1).default(30 * 60_000),
+  runTimeoutMs: z
+    .int()
+    .min(1)
+    .default(30 * 60_000),
 });
 /** What a caller writes. */
 export type AgentOptions = z.input<typeof agentDefinition>;

@@ -113,7 +113,11 @@ export class Draft {
           input: call.input,
         });
       } else if (block.text !== "") {
-        parts.push({ type: block.kind, text: block.text, ...(block.truncated ? { truncated: true as const } : {}) });
+        parts.push({
+          type: block.kind,
+          text: block.text,
+          ...(block.truncated ? { truncated: true as const } : {}),
+        });
       }
     }
     const text = parts.map((part) => (part.type === "text" ? part.text : "")).join("");

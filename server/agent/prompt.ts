@@ -13,11 +13,15 @@ export function buildPrompt(state: SessionState): PromptMessage[] {
   const since = state.compacted?.upTo ?? 0;
   const prompt: PromptMessage[] = [];
   if (state.compacted !== undefined) {
-    prompt.push({ role: "user", parts: [{ type: "text", text: `Summary of what came before:\n${state.compacted.summary}` }] });
+    prompt.push({
+      role: "user",
+      parts: [{ type: "text", text: `Summary of what came before:\n${state.compacted.summary}` }],
+    });
   }
   for (const message of state.messages) {
     if (message.seq <= since) continue;
-    if (message.role === "user") prompt.push({ role: "user", parts: [author(message.author), ...userParts(message.parts)] });
+    if (message.role === "user")
+      prompt.push({ role: "user", parts: [author(message.author), ...userParts(message.parts)] });
     else prompt.push(...assistant(message));
   }
   return prompt;
@@ -30,7 +34,9 @@ export function contentParts(content: Content): MessagePart[] {
 
 /** Who speaks, quoted as JSON so that no name can pass for anything else. */
 function author(actor: Actor): PromptPart {
-  const name = [...actor.name.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "")].slice(0, MAX_NAME_POINTS).join("");
+  const name = Array.from(actor.name.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, ""))
+    .slice(0, MAX_NAME_POINTS)
+    .join("");
   return { type: "author", text: JSON.stringify({ author: name, user: actor.id }) };
 }
 
@@ -42,7 +48,9 @@ function userParts(parts: readonly MessagePart[]): PromptPart[] {
       return [{ type: "file", mediaType, url, ...(filename === undefined ? {} : { filename }) }];
     }
     if (part.type.startsWith("data-")) {
-      return [{ type: "text", text: JSON.stringify({ type: part.type, data: (part as { data: unknown }).data }) }];
+      return [
+        { type: "text", text: JSON.stringify({ type: part.type, data: (part as { data: unknown }).data }) },
+      ];
     }
     return [];
   });

@@ -68,11 +68,16 @@ export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, 
   const { agent, end, stop } = context;
   let usage = NO_USAGE;
   let steps = 0;
-  const finished = (reason: RunReason, more: { text?: string; error?: { code: string; message: string } } = {}): EntryBody => ({
+  const finished = (
+    reason: RunReason,
+    more: { text?: string; error?: { code: string; message: string } } = {},
+  ): EntryBody => ({
     type: "run-finished",
     run: context.run,
     reason,
-    ...(more.text === undefined || more.text === "" || more.text.length > MAX_FINAL_TEXT ? {} : { text: more.text }),
+    ...(more.text === undefined || more.text === "" || more.text.length > MAX_FINAL_TEXT
+      ? {}
+      : { text: more.text }),
     steps,
     usage,
     model: context.model.id,
@@ -86,7 +91,10 @@ export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, 
     const { draft } = answer;
     if (answer.type === "aborted") {
       const { parts } = draft.finish(false);
-      const said = parts.length === 0 ? [] : [messageEntry(context, draft, parts, { step: steps + 1, incomplete: true })];
+      const said =
+        parts.length === 0
+          ? []
+          : [messageEntry(context, draft, parts, { step: steps + 1, incomplete: true })];
       yield commit([...said, finished(ended())]);
       return;
     }
@@ -105,7 +113,13 @@ export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, 
     const said =
       parts.length === 0
         ? []
-        : [messageEntry(context, draft, parts, { step: steps, finishReason: answer.reason, usage: answer.usage })];
+        : [
+            messageEntry(context, draft, parts, {
+              step: steps,
+              finishReason: answer.reason,
+              usage: answer.usage,
+            }),
+          ];
     const stepFinished: EntryBody = {
       type: "step-finished",
       run: context.run,
@@ -148,7 +162,11 @@ function messageEntry(
 ): EntryBody {
   const { name } = context.agent;
   const author: Actor = { kind: "agent", id: name, name, verified: true };
-  return { type: "message", message: { id: draft.id, role: "assistant", author, run: context.run, parts }, ...more };
+  return {
+    type: "message",
+    message: { id: draft.id, role: "assistant", author, run: context.run, parts },
+    ...more,
+  };
 }
 
 /** One model call: streamed, and asked again only while nothing of it was shown. */
@@ -158,7 +176,11 @@ async function* callModel(context: RunContext, step: number): AsyncGenerator<Run
   const request = {
     instructions: agent.instructions,
     messages: buildPrompt(context.state()),
-    tools: context.tools.map(({ specification: { name, description, inputSchema } }) => ({ name, description, inputSchema })),
+    tools: context.tools.map(({ specification: { name, description, inputSchema } }) => ({
+      name,
+      description,
+      inputSchema,
+    })),
     toolChoice: step === 1 || agent.toolChoice === "none" ? agent.toolChoice : ("auto" as const),
     reasoning: agent.reasoning,
   };
@@ -168,7 +190,10 @@ async function* callModel(context: RunContext, step: number): AsyncGenerator<Run
     try {
       for (;;) {
         const next: IteratorResult<ModelPart> = await orAbort(stream.next(), signal);
-        if (next.done) throw new ModelError("incomplete", "the model's stream ended without a finish", { retryable: true });
+        if (next.done)
+          throw new ModelError("incomplete", "the model's stream ended without a finish", {
+            retryable: true,
+          });
         const part = next.value;
         if (part.type === "finish") {
           if (part.reason === "error") throw new ModelError("model", "the model ended with an error");
@@ -176,7 +201,8 @@ async function* callModel(context: RunContext, step: number): AsyncGenerator<Run
         }
         const change = draft.add(part);
         if (change.begins !== undefined) yield { type: "part", message: draft.id, ...change.begins };
-        if (change.text !== "") yield { type: "delta", message: draft.id, part: change.part, text: change.text };
+        if (change.text !== "")
+          yield { type: "delta", message: draft.id, part: change.part, text: change.text };
       }
     } catch (error) {
       // A stuck stream must not hold the run: its end is not awaited.
@@ -249,7 +275,10 @@ async function* executeCalls(
   type Advance = { generator: AsyncGenerator<EntryBody[], void>; result: IteratorResult<EntryBody[], void> };
   const running = new Map<AsyncGenerator<EntryBody[], void>, Promise<Advance>>();
   const advance = (generator: AsyncGenerator<EntryBody[], void>): void => {
-    running.set(generator, generator.next().then((result) => ({ generator, result })));
+    running.set(
+      generator,
+      generator.next().then((result) => ({ generator, result })),
+    );
   };
   for (const ready of prepared) advance(ready.run(context.end, context.stop));
   let open = prepared.length;

@@ -29,7 +29,10 @@ export type PromptMessage =
   | { readonly role: "user"; readonly parts: readonly PromptPart[] }
   | {
       readonly role: "assistant";
-      readonly parts: readonly ({ readonly type: "text" | "reasoning"; readonly text: string } | PromptCall)[];
+      readonly parts: readonly (
+        | { readonly type: "text" | "reasoning"; readonly text: string }
+        | PromptCall
+      )[];
     }
   | { readonly role: "tool"; readonly results: readonly PromptResult[] };
 
@@ -74,7 +77,11 @@ export class ModelError extends Error {
   readonly retryable: boolean;
   readonly retryAfterMs: number | undefined;
 
-  constructor(code: string, message: string, options: { retryable?: boolean; retryAfterMs?: number; cause?: unknown } = {}) {
+  constructor(
+    code: string,
+    message: string,
+    options: { retryable?: boolean; retryAfterMs?: number; cause?: unknown } = {},
+  ) {
     super(message, options.cause === undefined ? {} : { cause: options.cause });
     this.code = code;
     this.retryable = options.retryable ?? false;

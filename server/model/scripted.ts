@@ -116,13 +116,13 @@ function userText(message: PromptMessage & { role: "user" }): string {
 
 function quote(messages: readonly PromptMessage[]): string {
   const last = messages.findLast((message) => message.role === "user");
-  const text = last === undefined ? "" : userText(last as PromptMessage & { role: "user" }).trim();
+  const text = last === undefined ? "" : userText(last).trim();
   const shown = cutText(text, 200);
   return `You said “${shown}${shown.length < text.length ? "…" : ""}”. I am a script, no language model: I can only quote you.`;
 }
 
 function* chunks(text: string, size: number): Generator<string> {
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     let piece = cutText(text.slice(at), size);
     if (piece === "") piece = text.slice(at, at + 2);
     yield piece;

@@ -79,13 +79,20 @@ export async function send(
   return result;
 }
 
-function refuse(session: Session, state: SessionState, mode: SendMode, maxQueue: number): ProtocolError | undefined {
+function refuse(
+  session: Session,
+  state: SessionState,
+  mode: SendMode,
+  maxQueue: number,
+): ProtocolError | undefined {
   if (state.session.state === "closed") return closed(session);
   if (mode === "reject" && (state.run !== undefined || state.queue.length > 0)) {
     return new ProtocolError("busy", "a run is open or inputs wait");
   }
   if (state.queue.length >= maxQueue) {
-    return new ProtocolError("queue-full", `${maxQueue} inputs wait already`, { details: { limit: maxQueue } });
+    return new ProtocolError("queue-full", `${maxQueue} inputs wait already`, {
+      details: { limit: maxQueue },
+    });
   }
   return undefined;
 }
@@ -104,20 +111,31 @@ async function repeated(
     event.mode === (request.mode ?? "queue") &&
     event.agent === request.agent &&
     isDeepStrictEqual(event.content, request.content);
-  if (!same) throw new ProtocolError("conflict", "the key was used with other content", { details: { key: request.key } });
+  if (!same)
+    throw new ProtocolError("conflict", "the key was used with other content", {
+      details: { key: request.key },
+    });
   return { seq, input: event.input, position: positionOf(session.state, event.input), duplicate: true };
 }
 
 /** How many inputs go before it; 0 also when its turn has come. */
 function positionOf(state: SessionState, input: string): number {
-  return Math.max(0, state.queue.findIndex((item) => item.input === input));
+  return Math.max(
+    0,
+    state.queue.findIndex((item) => item.input === input),
+  );
 }
 
 function cancelEntry(run: string, caller: Caller): Entry {
   return { body: { type: "cancel-requested", run }, run, actor: caller.actor };
 }
 
-export function editInput(session: Session, caller: Caller, input: string, content: Content): Promise<{ seq: number }> {
+export function editInput(
+  session: Session,
+  caller: Caller,
+  input: string,
+  content: Content,
+): Promise<{ seq: number }> {
   return changeInput(session, caller, input, { type: "input-edited", input, content });
 }
 
@@ -125,7 +143,12 @@ export function withdrawInput(session: Session, caller: Caller, input: string): 
   return changeInput(session, caller, input, { type: "input-withdrawn", input });
 }
 
-function changeInput(session: Session, caller: Caller, input: string, body: EntryBody): Promise<{ seq: number }> {
+function changeInput(
+  session: Session,
+  caller: Caller,
+  input: string,
+  body: EntryBody,
+): Promise<{ seq: number }> {
   return command(session, caller, async (state) => {
     if (!state.queue.some((item) => item.input === input)) {
       throw new ProtocolError("not-found", `input ${input} does not wait`);
@@ -139,7 +162,8 @@ function changeInput(session: Session, caller: Caller, input: string, body: Entr
 export async function cancel(session: Session, caller: Caller, run: string): Promise<ResultOf<"cancel">> {
   const result = await command(session, caller, async (state): Promise<ResultOf<"cancel">> => {
     if (state.run?.run === run) {
-      if (state.run.cancelRequested !== undefined) return { seq: state.run.cancelRequested, state: "cancelling" };
+      if (state.run.cancelRequested !== undefined)
+        return { seq: state.run.cancelRequested, state: "cancelling" };
       const { seq } = await session.append([cancelEntry(run, caller)]);
       return { seq, state: "cancelling" };
     }
@@ -173,7 +197,8 @@ export async function close(session: Session, caller: Caller): Promise<{ seq: nu
     const { actor } = caller;
     const entries: Entry[] = [{ body: { type: "session-closed" }, actor }];
     open = state.run?.run;
-    if (state.run !== undefined && state.run.cancelRequested === undefined) entries.push(cancelEntry(state.run.run, caller));
+    if (state.run !== undefined && state.run.cancelRequested === undefined)
+      entries.push(cancelEntry(state.run.run, caller));
     for (const { input } of state.queue) entries.push({ body: { type: "input-withdrawn", input }, actor });
     const { seq } = await session.append(entries);
     return { seq };

@@ -50,7 +50,10 @@ export class Feed {
   }
 
   /** Makes committed entries visible: the state that they fold to, then every reader of the live set. */
-  publish(entries: readonly { readonly entry: EventFrame; readonly bytes: Uint8Array }[], state: SessionState): void {
+  publish(
+    entries: readonly { readonly entry: EventFrame; readonly bytes: Uint8Array }[],
+    state: SessionState,
+  ): void {
     this.state = state;
     for (const { entry, bytes } of entries) {
       const { event } = entry;
@@ -96,7 +99,7 @@ export class Feed {
     }
     reply({ ...answer, mode: "events" });
     let size = REPLAY_FIRST_PAGE;
-    for (let cursor = after.seq; ; ) {
+    for (let cursor = after.seq; ;) {
       if (cursor === this.state.seq) {
         this.#enter(reader);
         return;

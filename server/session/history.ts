@@ -22,7 +22,8 @@ export async function readHistory(
   limit: number,
 ): Promise<ResultOf<"history">> {
   const before = cursor === undefined ? state.seq + 1 : Number(cursor);
-  if (!Number.isSafeInteger(before) || before < 1) throw new ProtocolError("bad-frame", "cursor: not one of ours");
+  if (!Number.isSafeInteger(before) || before < 1)
+    throw new ProtocolError("bad-frame", "cursor: not one of ours");
   const first = await firstOf(store, state.session.id, before, limit);
   if (first === undefined) return { items: [] };
   const folded = await foldFrom(store, state, first, before);

@@ -33,7 +33,11 @@ export function startRun(
     input: input.input,
     agent: name,
     model: model?.id ?? "",
-    tools: tools.map(({ specification: tool }) => ({ name: tool.name, effect: tool.effect, timeoutMs: tool.timeoutMs })),
+    tools: tools.map(({ specification: tool }) => ({
+      name: tool.name,
+      effect: tool.effect,
+      timeoutMs: tool.timeoutMs,
+    })),
   };
   const entries = [started, inputMessage(input, run)];
   if (agent === undefined || model === undefined) {
@@ -75,7 +79,11 @@ export function inputMessage(input: QueuedInput, run: string): EntryBody {
 }
 
 /** What ends the open run of a state: an outcome for each open call and request, then the run's end. */
-export function runEnding(state: SessionState, reason: RunReason, error?: { code: string; message: string }): EntryBody[] {
+export function runEnding(
+  state: SessionState,
+  reason: RunReason,
+  error?: { code: string; message: string },
+): EntryBody[] {
   const run = state.run!;
   const entries: EntryBody[] = state.requests.map((request) => ({
     type: "request-resolved",

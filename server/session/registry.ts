@@ -14,7 +14,7 @@ import { notFound } from "./access.ts";
 import { indexRow } from "./listing.ts";
 import { Session } from "./session.ts";
 import { SessionDropped } from "./services.ts";
-import type { SessionServices } from "./services.ts";
+import type { SessionServices, SessionView } from "./services.ts";
 import { decodeState } from "./snapshot.ts";
 
 const LOAD_PAGE = 500;
@@ -67,7 +67,7 @@ export class SessionRegistry {
 
   /** Writes a session's first entry and keeps it in memory. Throws `conflict` when the id was ever used. */
   async create(id: string, body: EntryBodyOf<"session-created">, actor: Actor): Promise<Session> {
-    const { now, commits, member } = this.#services;
+    const { now, commits } = this.#services;
     const at = now();
     const entry: EventFrame = { type: "event", session: id, epoch: at, seq: 1, at, actor, event: body };
     const state = fold(undefined, entry);
@@ -77,7 +77,7 @@ export class SessionRegistry {
       expectedSeq: 0,
       entries: [encodeFrame(entry)],
       index: indexRow(state),
-      create: member(),
+      create: this.#services.member(),
     });
     if (result.status === "conflict" || result.status === "duplicate") {
       throw new ProtocolError("conflict", `session ${id} exists`, { details: { session: id } });
@@ -92,7 +92,7 @@ export class SessionRegistry {
   }
 
   /** Forgets a session that left memory by itself. */
-  forget(session: Session): void {
+  forget(session: SessionView): void {
     if (this.#sessions.get(session.id) === session) this.#sessions.delete(session.id);
   }
 
@@ -133,8 +133,13 @@ export class SessionRegistry {
   /** Leaves every run as it is and waits for the appends in flight. */
   async close(): Promise<void> {
     clearInterval(this.#sweep);
-    const held = await Promise.allSettled(this.#sessions.values());
-    await Promise.all(held.map((result) => (result.status === "fulfilled" ? result.value.shutDown() : undefined)));
+    for (const held of this.#sessions.values()) {
+      try {
+        await (await held).shutDown();
+      } catch {
+        // A session that could not be loaded holds nothing.
+      }
+    }
     this.#sessions.clear();
   }
 

@@ -4,7 +4,7 @@
  */
 import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
 import type { Actor } from "../../protocol/content.ts";
-import type { PartKind } from "../../protocol/frames.ts";
+import type { PartKind, SessionState } from "../../protocol/frames.ts";
 import type { Agent } from "../agent/agent.ts";
 import type { Model } from "../model/model.ts";
 import type { Log } from "../observe/log.ts";
@@ -13,7 +13,6 @@ import type { CallTimings } from "../tool/call.ts";
 import type { Deadlines } from "../tool/deadlines.ts";
 import type { ToolRegistry } from "../tool/registry.ts";
 import type { Router } from "../tool/router.ts";
-import type { Session } from "./session.ts";
 
 /** An entry before it has a place in the log. */
 export interface Entry {
@@ -32,6 +31,13 @@ export interface LiveDelta {
   readonly kind: PartKind;
   readonly offset: number;
   readonly text: string;
+}
+
+/** A session as those outside this folder may see it. */
+export interface SessionView {
+  readonly id: string;
+  /** As committed now. */
+  readonly state: SessionState;
 }
 
 export interface SessionLimits {
@@ -55,9 +61,9 @@ export interface SessionServices {
   agent(name: string): Agent | undefined;
   model(agent: Agent): Model;
   /** Every entry once it is committed, and every delta; must not throw. */
-  observe(session: Session, event: EventFrame | LiveDelta): void;
+  observe(session: SessionView, event: EventFrame | LiveDelta): void;
   /** The session left memory by itself. */
-  dropped(session: Session): void;
+  dropped(session: SessionView): void;
 }
 
 /** The session left memory between finding it and using it: find it again. */

@@ -28,7 +28,9 @@ interface CurrentRun {
   readonly stop: AbortController;
 }
 
-export type Appended = { readonly duplicate: false; readonly seq: number } | { readonly duplicate: true; readonly seq: number };
+export type Appended =
+  | { readonly duplicate: false; readonly seq: number }
+  | { readonly duplicate: true; readonly seq: number };
 
 export class Session {
   readonly id: string;
@@ -45,7 +47,12 @@ export class Session {
   users = 0;
   usedAt: number;
 
-  constructor(id: string, state: SessionState, services: SessionServices, from: { grant?: Grant; snapshotSeq?: number }) {
+  constructor(
+    id: string,
+    state: SessionState,
+    services: SessionServices,
+    from: { grant?: Grant; snapshotSeq?: number },
+  ) {
     this.id = id;
     this.#services = services;
     this.feed = new Feed(id, state, services.store);
@@ -81,11 +88,19 @@ export class Session {
     let after = before;
     const at = this.#services.now();
     const committed = entries.map(({ body, run, actor }) => {
-      const entry: EventFrame = { type: "event", session: this.id, epoch: grant.epoch, seq: after.seq + 1, at, event: body };
+      const entry: EventFrame = {
+        type: "event",
+        session: this.id,
+        epoch: grant.epoch,
+        seq: after.seq + 1,
+        at,
+        event: body,
+      };
       if (run !== undefined) entry.run = run;
       if (actor !== undefined) entry.actor = actor;
       const bytes = encodeFrame(entry);
-      if (bytes.length > MAX_FRAME_BYTES) throw new ProtocolError("too-large", `a ${body.type} entry over a frame's limit`);
+      if (bytes.length > MAX_FRAME_BYTES)
+        throw new ProtocolError("too-large", `a ${body.type} entry over a frame's limit`);
       after = fold(after, entry);
       return { entry, bytes };
     });
@@ -101,7 +116,10 @@ export class Session {
     if (result.status !== "ok") {
       this.drop(result.status);
       const cause = result.status === "unknown" ? { cause: result.cause } : {};
-      throw new ProtocolError("unavailable", "the log cannot be written now", { retryAfterMs: 250, ...cause });
+      throw new ProtocolError("unavailable", "the log cannot be written now", {
+        retryAfterMs: 250,
+        ...cause,
+      });
     }
     this.feed.publish(committed, after);
     for (const { entry } of committed) this.#services.observe(this, entry);
@@ -180,7 +198,15 @@ export class Session {
           if (placed === undefined) continue;
           const { offset } = placed;
           feed.broadcast({ type: "delta", channel: feed.channel, message, part, offset, text });
-          this.#services.observe(this, { type: "delta", session: this.id, run, message, part, ...placed, text });
+          this.#services.observe(this, {
+            type: "delta",
+            session: this.id,
+            run,
+            message,
+            part,
+            ...placed,
+            text,
+          });
         }
       }
     } catch (error) {
@@ -196,9 +222,7 @@ export class Session {
   }
 
   #joinSteers(run: string): EntryBody[] {
-    return this.state.queue
-      .filter((item) => item.mode === "steer")
-      .map((item) => inputMessage(item, run));
+    return this.state.queue.filter((item) => item.mode === "steer").map((item) => inputMessage(item, run));
   }
 
   /** A run that our own fault ended while the log still works. */
@@ -305,4 +329,3 @@ export class Session {
     this.#services.log.error({ session: this.id, err: error }, what);
   }
 }
-

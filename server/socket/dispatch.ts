@@ -28,7 +28,8 @@ export function createDispatch(runtime: Runtime): Dispatch {
 
   const refuse = (connection: Connection, error: unknown, frame: ClientFrame): void => {
     const known = toProtocolError(error);
-    if (known.code === "internal") runtime.log.error({ connection: connection.id, frame: frame.type, err: error }, "request failed");
+    if (known.code === "internal")
+      runtime.log.error({ connection: connection.id, frame: frame.type, err: error }, "request failed");
     connection.send(errorFrame(known, "id" in frame ? frame.id : undefined));
   };
 
@@ -41,7 +42,11 @@ export function createDispatch(runtime: Runtime): Dispatch {
       }
       const handler = handlers[frame.type as keyof typeof handlers] as Handler<never> | undefined;
       if (handler === undefined) {
-        refuse(connection, new ProtocolError("unknown-frame", `${frame.type} is not served by this version`), frame);
+        refuse(
+          connection,
+          new ProtocolError("unknown-frame", `${frame.type} is not served by this version`),
+          frame,
+        );
         return;
       }
       const { id } = frame as { id: number };
@@ -67,7 +72,10 @@ function toProtocolError(error: unknown): ProtocolError {
   if (error instanceof ProtocolError) return error;
   if (error instanceof StoreUnavailableError || error instanceof SessionDropped) {
     const wait = (error as { retryAfterMs?: number }).retryAfterMs;
-    return new ProtocolError("unavailable", "the store cannot be used now", { retryAfterMs: wait ?? 1000, cause: error });
+    return new ProtocolError("unavailable", "the store cannot be used now", {
+      retryAfterMs: wait ?? 1000,
+      cause: error,
+    });
   }
   if (error instanceof StoreDamagedError) {
     return new ProtocolError("internal", "the session's log is damaged", { retryable: false, cause: error });

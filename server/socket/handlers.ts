@@ -40,7 +40,11 @@ const LIST_LIMIT = 50;
 const LIST_PAGES = 10;
 
 /** The session, held in memory while `use` runs. Throws `not-found` when there is none for this caller. */
-function enter<T>({ runtime, caller }: Context, id: string, use: (session: Session) => Promise<T>): Promise<T> {
+function enter<T>(
+  { runtime, caller }: Context,
+  id: string,
+  use: (session: Session) => Promise<T>,
+): Promise<T> {
   return runtime.registry.with(id, (session) => {
     if (!mayEnter(caller, session.state.members)) throw notFound(id);
     return use(session);
@@ -63,7 +67,9 @@ const send: Handler<"send"> = (context, frame) => {
   const { store, maxQueue } = context.runtime;
   checkPayload("content", frame.content);
   if (frame.agent !== undefined) context.runtime.requireAgent(frame.agent);
-  return command(context, frame.session, (session) => commands.send(session, context.caller, frame, { store, maxQueue }));
+  return command(context, frame.session, (session) =>
+    commands.send(session, context.caller, frame, { store, maxQueue }),
+  );
 };
 
 const listSessions: Handler<"listSessions"> = async ({ runtime, caller }, frame) => {
@@ -111,7 +117,12 @@ const listTools: Handler<"listTools"> = async (context, frame) => {
     const tools = runtime.tools.visible([], session).map((tool) => {
       const { approval: _, outputSchema, ...specification } = tool.specification;
       const scope = tool.scope === SERVER_SCOPE ? ("server" as const) : ("session" as const);
-      return { ...specification, ...(outputSchema === undefined ? {} : { outputSchema }), scope, ...runtime.router.load(tool) };
+      return {
+        ...specification,
+        ...(outputSchema === undefined ? {} : { outputSchema }),
+        scope,
+        ...runtime.router.load(tool),
+      };
     });
     return page(tools, (tool) => tool.name, frame);
   };
@@ -145,7 +156,8 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
     attached.delete(frame.session);
     return {};
   },
-  close: (context, frame) => command(context, frame.session, (session) => commands.close(session, context.caller)),
+  close: (context, frame) =>
+    command(context, frame.session, (session) => commands.close(session, context.caller)),
   async deleteSession(context, frame) {
     await command(context, frame.session, (session) => commands.remove(session, context.caller));
     return {};
@@ -158,7 +170,9 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
     );
   },
   withdrawInput: (context, frame) =>
-    command(context, frame.session, (session) => commands.withdrawInput(session, context.caller, frame.input)),
+    command(context, frame.session, (session) =>
+      commands.withdrawInput(session, context.caller, frame.input),
+    ),
   cancel: (context, frame) =>
     command(context, frame.session, (session) => commands.cancel(session, context.caller, frame.run)),
   async updateSession(context, frame) {
@@ -175,7 +189,12 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
       .agents()
       .map(({ name }) => runtime.getAgent(name)!)
       .filter(({ name }) => allows(identity, "create", name));
-    const listed = agents.map(({ name, description, model, tools }) => ({ name, description, model, tools: [...tools] }));
+    const listed = agents.map(({ name, description, model, tools }) => ({
+      name,
+      description,
+      model,
+      tools: [...tools],
+    }));
     return page(listed, (agent) => agent.name, frame);
   },
   listTools,

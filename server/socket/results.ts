@@ -32,7 +32,8 @@ export const notices = {
       (verdict) => {
         if (verdict !== undefined) connection.acknowledgeResult(reference, verdict);
       },
-      (error: unknown) => runtime.log.error({ session: frame.session, err: error }, "a late result has no verdict"),
+      (error: unknown) =>
+        runtime.log.error({ session: frame.session, err: error }, "a late result has no verdict"),
     );
   },
 } as const;
@@ -57,7 +58,11 @@ async function lateVerdict(context: Context, reference: CallReference): Promise<
       if (past.provider !== identity.provider) return "unknown";
       if (past.resultAttempt === reference.attempt && past.answered) return "duplicate";
       await session.exclusive(() =>
-        session.append([{ body: { type: "tool-audit", call: reference.call, attempt: reference.attempt, verdict: "stale" } }]),
+        session.append([
+          {
+            body: { type: "tool-audit", call: reference.call, attempt: reference.attempt, verdict: "stale" },
+          },
+        ]),
       );
       return "stale";
     });
@@ -77,13 +82,17 @@ async function findCall(
   const message = session.state.messages.find((item) =>
     item.parts.some((part) => part.type === "dynamic-tool" && part.toolCallId === reference.call),
   );
-  for (let cursor = (message?.seq ?? 1) - 1; cursor < session.state.seq; ) {
+  for (let cursor = (message?.seq ?? 1) - 1; cursor < session.state.seq;) {
     const page = await runtime.store.read(session.id, cursor, LOG_PAGE);
     if (page.length === 0) break;
     for (const { seq, bytes } of page) {
       cursor = seq;
       const { event } = decodeTrusted(bytes) as EventFrame;
-      if (event.type === "tool-dispatched" && event.call === reference.call && event.attempt === reference.attempt) {
+      if (
+        event.type === "tool-dispatched" &&
+        event.call === reference.call &&
+        event.attempt === reference.attempt
+      ) {
         found.provider = event.provider;
       } else if (event.type === "tool-result" && event.call === reference.call) {
         if (event.attempt !== undefined) found.resultAttempt = event.attempt;

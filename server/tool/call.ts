@@ -7,8 +7,9 @@ import type { EntryBody } from "../../protocol/entries.ts";
 import type { Actor, CallError, JsonValue, Outcome } from "../../protocol/content.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { RegisteredTool } from "./registry.ts";
-import type { CallAnswer, Lease, Router } from "./router.ts";
+import type { Router } from "./router.ts";
 import { compileSchema } from "./schema.ts";
+import type { CallAnswer, Lease } from "./ticket.ts";
 
 export interface CallTimings {
   /** How long a provider may take to say that it has the call. Default 5 s. */
@@ -209,7 +210,9 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
               lostFor(request.call, attempt, "disconnected"),
               once || cancelling
                 ? ended("outcome-unknown", unknownError)
-                : ended("unavailable", { error: { code: "unavailable", message: "the provider did not return" } }),
+                : ended("unavailable", {
+                    error: { code: "unavailable", message: "the provider did not return" },
+                  }),
             ];
             return;
           case "result": {
@@ -225,7 +228,10 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
             const result = judge(answer, request.tool, cancelling);
             const entry = { ...ended(result.outcome, result.more), attempt: event.attempt };
             yield [...pending.splice(0), entry];
-            host.acknowledgeResult({ session: request.session, call: request.call, attempt: event.attempt }, "stored");
+            host.acknowledgeResult(
+              { session: request.session, call: request.call, attempt: event.attempt },
+              "stored",
+            );
             if (event.attempt !== attempt) lease?.cancel("answered");
             return;
           }
@@ -233,7 +239,9 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
             if (cancelling) break;
             lease?.cancel("deadline");
             yield [
-              ended("timeout", { error: { code: "timeout", message: `no result within ${specification.timeoutMs} ms` } }),
+              ended("timeout", {
+                error: { code: "timeout", message: `no result within ${specification.timeoutMs} ms` },
+              }),
             ];
             return;
           case "cancel":
@@ -292,6 +300,7 @@ function judge(
   const output = answer.output ?? null;
   const { outputSchema } = tool.specification;
   const fault = outputSchema === undefined ? undefined : compileSchema(outputSchema)(output);
-  if (fault !== undefined) return { outcome: "invalid-output", more: { error: { code: "invalid-output", message: fault } } };
+  if (fault !== undefined)
+    return { outcome: "invalid-output", more: { error: { code: "invalid-output", message: fault } } };
   return { outcome: "ok", more: { output } };
 }

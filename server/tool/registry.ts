@@ -25,7 +25,9 @@ export class ToolRegistry {
   register(tool: ToolOffer): void {
     const specification = toolSpecification.parse(tool);
     this.#check(specification);
-    this.#scopes.get(SERVER_SCOPE)!.set(specification.name, { scope: SERVER_SCOPE, specification, inProcess: true });
+    this.#scopes
+      .get(SERVER_SCOPE)!
+      .set(specification.name, { scope: SERVER_SCOPE, specification, inProcess: true });
   }
 
   /** False when there was no in-process tool of that name. */
@@ -39,14 +41,21 @@ export class ToolRegistry {
     const { name } = specification;
     const reserved = this.get(SERVER_SCOPE, name);
     if (reserved !== undefined && (reserved.inProcess || scope !== SERVER_SCOPE)) {
-      throw new ProtocolError("conflict", `tool ${name} is the server's own name`, { details: { tool: name } });
+      throw new ProtocolError("conflict", `tool ${name} is the server's own name`, {
+        details: { tool: name },
+      });
     }
     const present = this.get(scope, name);
     if (present === undefined) return;
     for (const field of ["inputSchema", "outputSchema", "effect"] as const) {
       if (canonicalSchema(present.specification[field]) !== canonicalSchema(specification[field])) {
         throw new ProtocolError("conflict", `tool ${name} is offered with another ${field}`, {
-          details: { tool: name, field, offered: specification[field] ?? null, present: present.specification[field] ?? null },
+          details: {
+            tool: name,
+            field,
+            offered: specification[field] ?? null,
+            present: present.specification[field] ?? null,
+          },
         });
       }
     }
@@ -55,7 +64,8 @@ export class ToolRegistry {
   add(scope: Scope, specification: ToolSpecification): void {
     let tools = this.#scopes.get(scope);
     if (tools === undefined) this.#scopes.set(scope, (tools = new Map()));
-    if (!tools.has(specification.name)) tools.set(specification.name, { scope, specification, inProcess: false });
+    if (!tools.has(specification.name))
+      tools.set(specification.name, { scope, specification, inProcess: false });
   }
 
   remove(scope: Scope, name: string): boolean {

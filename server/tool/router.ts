@@ -3,12 +3,14 @@
  * capacity, the grace after a lost socket, and the wait for a free provider. Never decides a call's outcome (call.ts) and
  * never writes to a log: it pushes events into the ticket of the call.
  */
-import type { CallError, JsonValue, ToolSpecification, Verdict } from "../../protocol/content.ts";
+import type { JsonValue, ToolSpecification, Verdict } from "../../protocol/content.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { Inbox } from "./inbox.ts";
 import { SERVER_SCOPE } from "./registry.ts";
 import type { RegisteredTool, Scope, ToolRegistry } from "./registry.ts";
-import type { CallReference, ToolCall, ToolHost } from "./tool.ts";
+import { Lease } from "./ticket.ts";
+import type { CallAnswer, Provider, Ticket } from "./ticket.ts";
+import type { CallReference, ToolHost } from "./tool.ts";
 
 export const LOCAL_PROVIDER = "prv_local";
 
@@ -32,72 +34,8 @@ export interface Offer {
   readonly working?: readonly CallReference[] | undefined;
 }
 
-export interface CallAnswer {
-  readonly output?: JsonValue | undefined;
-  readonly error?: CallError | undefined;
-}
-
-/** What happens to an open call, in order. */
-export type CallEvent =
-  | { readonly type: "lease"; readonly lease: Lease }
-  | { readonly type: "no-provider"; readonly detail: string }
-  | { readonly type: "accepted"; readonly attempt: number }
-  | { readonly type: "result"; readonly attempt: number; readonly answer: CallAnswer; readonly host: ToolHost }
-  | { readonly type: "lost"; readonly attempt: number }
-  | { readonly type: "returned"; readonly attempt: number; readonly working: boolean }
-  | { readonly type: "grace-over"; readonly attempt: number }
-  | { readonly type: "unaccepted"; readonly attempt: number }
-  | { readonly type: "deadline" }
-  | { readonly type: "cancel" }
-  | { readonly type: "cancel-unanswered" }
-  | { readonly type: "stop"; readonly cancelCalls: boolean };
-
-/** One open call as the router knows it: where its events go, and who was given which attempt. */
-export interface Ticket {
-  readonly session: string;
-  readonly call: string;
-  readonly inbox: Inbox<CallEvent>;
-  readonly attempts: Map<number, string>;
-  readonly onProgress: (attempt: number, progress: JsonValue) => void;
-  /** Results that came when the call was being ended by another one; they get their verdict at the end. */
-  readonly late: { readonly host: ToolHost; readonly reference: CallReference }[];
-  answered: number | undefined;
-}
-
-/** One unit of a provider's capacity, held by one attempt of one call. */
-export class Lease {
-  readonly provider: Provider;
-  readonly ticket: Ticket;
-  attempt = 0;
-  /** The socket that the call went out on; another one later is the provider's return. */
-  host: ToolHost | undefined;
-
-  constructor(provider: Provider, ticket: Ticket) {
-    this.provider = provider;
-    this.ticket = ticket;
-  }
-
-  /** False when the call certainly did not leave the server. */
-  send(call: ToolCall): boolean {
-    this.host = this.provider.host;
-    return this.host?.call(call) ?? false;
-  }
-
-  cancel(reason: string): void {
-    this.provider.host?.cancelCall(
-      { session: this.ticket.session, call: this.ticket.call, attempt: this.attempt },
-      reason,
-    );
-  }
-}
-
-interface Provider {
-  readonly id: string;
-  host: ToolHost | undefined;
-  maxConcurrent: number;
-  readonly leases: Set<Lease>;
+interface PooledProvider extends Provider {
   readonly pools: Set<Pool>;
-  forget: (() => void) | undefined;
 }
 
 interface Waiter {
@@ -108,7 +46,7 @@ interface Waiter {
 interface Pool {
   readonly scope: Scope;
   readonly name: string;
-  readonly providers: Set<Provider>;
+  readonly providers: Set<PooledProvider>;
   readonly waiters: Waiter[];
   stopCheck: (() => void) | undefined;
 }
@@ -117,10 +55,10 @@ export class Router {
   readonly #registry: ToolRegistry;
   readonly #deadlines: Deadlines;
   readonly #options: Required<RouterOptions>;
-  readonly #providers = new Map<string, Provider>();
+  readonly #providers = new Map<string, PooledProvider>();
   readonly #pools = new Map<string, Pool>();
   readonly #tickets = new Map<string, Ticket>();
-  readonly #local: Provider;
+  readonly #local: PooledProvider;
 
   constructor(registry: ToolRegistry, local: ToolHost, deadlines: Deadlines, options: RouterOptions = {}) {
     this.#registry = registry;
@@ -252,7 +190,10 @@ export class Router {
   /** Sends the ticket a `lease` as soon as a provider is free, or `no-provider`. */
   wait(ticket: Ticket, tool: RegisteredTool, avoid: ReadonlySet<string>): void {
     if (tool.inProcess) {
-      ticket.inbox.push({ type: "no-provider", detail: `nothing executes ${tool.specification.name} in this process` });
+      ticket.inbox.push({
+        type: "no-provider",
+        detail: `nothing executes ${tool.specification.name} in this process`,
+      });
       return;
     }
     const pool = this.#pool(tool.scope, tool.specification.name);
@@ -267,8 +208,10 @@ export class Router {
 
   release(lease: Lease): void {
     if (!lease.provider.leases.delete(lease)) return;
-    for (const pool of lease.provider.pools) this.#serve(pool);
-    this.#forgetIfUnused(lease.provider);
+    const provider = this.#providers.get(lease.provider.id);
+    if (provider === undefined) return;
+    for (const pool of provider.pools) this.#serve(pool);
+    this.#forgetIfUnused(provider);
   }
 
   /** Providers of a tool with a live socket, and their calls in flight. */
@@ -303,7 +246,7 @@ export class Router {
   }
 
   #choose(pool: Pool, ticket: Ticket, avoid: ReadonlySet<string>): Lease | undefined {
-    let best: Provider | undefined;
+    let best: PooledProvider | undefined;
     for (const provider of pool.providers) {
       if (provider.host === undefined || provider.leases.size >= provider.maxConcurrent) continue;
       const better =
@@ -360,14 +303,15 @@ export class Router {
     }
   }
 
-  #graceOver(provider: Provider): void {
+  #graceOver(provider: PooledProvider): void {
     provider.forget = undefined;
-    for (const lease of provider.leases) lease.ticket.inbox.push({ type: "grace-over", attempt: lease.attempt });
+    for (const lease of provider.leases)
+      lease.ticket.inbox.push({ type: "grace-over", attempt: lease.attempt });
     for (const pool of provider.pools) this.#leavePool(provider, pool);
     this.#forgetIfUnused(provider);
   }
 
-  #leavePool(provider: Provider, pool: Pool): void {
+  #leavePool(provider: PooledProvider, pool: Pool): void {
     pool.providers.delete(provider);
     provider.pools.delete(pool);
     if (pool.providers.size === 0) this.#registry.remove(pool.scope, pool.name);
@@ -376,10 +320,11 @@ export class Router {
   }
 
   #dropIfUnused(pool: Pool): void {
-    if (pool.providers.size === 0 && pool.waiters.length === 0) this.#pools.delete(poolKey(pool.scope, pool.name));
+    if (pool.providers.size === 0 && pool.waiters.length === 0)
+      this.#pools.delete(poolKey(pool.scope, pool.name));
   }
 
-  #forgetIfUnused(provider: Provider): void {
+  #forgetIfUnused(provider: PooledProvider): void {
     if (provider.id === LOCAL_PROVIDER || provider.pools.size > 0 || provider.leases.size > 0) return;
     provider.forget?.();
     this.#providers.delete(provider.id);

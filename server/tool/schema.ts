@@ -64,7 +64,7 @@ function compile(schema: JsonSchema): SchemaCheck {
       strict: false,
       validateFormats: false,
       logger: false,
-      code: { regExp: linearRegExp as never },
+      code: { regExp: linearRegExp },
     });
     const validate = ajv.compile(schema);
     return (value) => {

@@ -20,6 +20,7 @@ const RANKS: Readonly<Record<string, number>> = {
   index: 10,
   server: 9,
   config: 8,
+  demo: 8,
   socket: 7,
   edge: 7,
   cluster: 7,
@@ -81,7 +82,7 @@ export function partOf(path: string): string | undefined {
   if (top === "client") return second === "cli" && rest.length > 0 ? "cli" : "client";
   if (top !== "server") return undefined;
   const name = second.replace(/\.ts$/, "");
-  const part = name === "hook" ? "runtime" : name;
+  const part = name === "hook" || name === "reader" ? "runtime" : name;
   return part in RANKS && part !== "protocol" ? part : undefined;
 }
 

@@ -1,0 +1,80 @@
+/**
+ * What passes between a call and the router: the ticket of an open call with its inbox of events, and the lease of one
+ * attempt on one provider. Owns their shapes; who gets a lease is the router's, what events mean is the call's.
+ */
+import type { CallError, JsonValue } from "../../protocol/content.ts";
+import type { Inbox } from "./inbox.ts";
+import type { CallReference, ToolCall, ToolHost } from "./tool.ts";
+
+export interface CallAnswer {
+  readonly output?: JsonValue | undefined;
+  readonly error?: CallError | undefined;
+}
+
+/** What happens to an open call, in order. */
+export type CallEvent =
+  | { readonly type: "lease"; readonly lease: Lease }
+  | { readonly type: "no-provider"; readonly detail: string }
+  | { readonly type: "accepted"; readonly attempt: number }
+  | {
+      readonly type: "result";
+      readonly attempt: number;
+      readonly answer: CallAnswer;
+      readonly host: ToolHost;
+    }
+  | { readonly type: "lost"; readonly attempt: number }
+  | { readonly type: "returned"; readonly attempt: number; readonly working: boolean }
+  | { readonly type: "grace-over"; readonly attempt: number }
+  | { readonly type: "unaccepted"; readonly attempt: number }
+  | { readonly type: "deadline" }
+  | { readonly type: "cancel" }
+  | { readonly type: "cancel-unanswered" }
+  | { readonly type: "stop"; readonly cancelCalls: boolean };
+
+/** One open call as the router knows it: where its events go, and who was given which attempt. */
+export interface Ticket {
+  readonly session: string;
+  readonly call: string;
+  readonly inbox: Inbox<CallEvent>;
+  readonly attempts: Map<number, string>;
+  readonly onProgress: (attempt: number, progress: JsonValue) => void;
+  /** Results that came when the call was being ended by another one; they get their verdict at the end. */
+  readonly late: { readonly host: ToolHost; readonly reference: CallReference }[];
+  answered: number | undefined;
+}
+
+/** One unit of a provider's capacity, held by one attempt of one call. */
+export class Lease {
+  readonly provider: Provider;
+  readonly ticket: Ticket;
+  attempt = 0;
+  /** The socket that the call went out on; another one later is the provider's return. */
+  host: ToolHost | undefined;
+
+  constructor(provider: Provider, ticket: Ticket) {
+    this.provider = provider;
+    this.ticket = ticket;
+  }
+
+  /** False when the call certainly did not leave the server. */
+  send(call: ToolCall): boolean {
+    this.host = this.provider.host;
+    return this.host?.call(call) ?? false;
+  }
+
+  cancel(reason: string): void {
+    this.provider.host?.cancelCall(
+      { session: this.ticket.session, call: this.ticket.call, attempt: this.attempt },
+      reason,
+    );
+  }
+}
+
+/** Somebody who executes calls, as long as their place is kept. `host` is absent while their socket is lost. */
+export interface Provider {
+  readonly id: string;
+  host: ToolHost | undefined;
+  maxConcurrent: number;
+  readonly leases: Set<Lease>;
+  forget: (() => void) | undefined;
+}
