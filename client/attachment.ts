@@ -3,7 +3,7 @@
  * which position, and when to give up for good. Never decides what a frame means (view.ts) and offers no commands
  * (session.ts).
  */
-import type { Position } from "../protocol/content.ts";
+import type { Position, SessionInfo } from "../protocol/content.ts";
 import type { EventFrame } from "../protocol/entries.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import type { ResultOf, ServerFrame, ServerFrameOf, SessionState } from "../protocol/frames.ts";
@@ -71,6 +71,7 @@ export class Attachment {
   #first = true;
   #endRetry: () => void = () => undefined;
   #ended: ProtocolError | undefined;
+  #info: SessionInfo | undefined;
   #presence: ServerFrameOf<"presence">["users"] = [];
 
   constructor(link: AttachmentLink, session: string, options: AttachOptions) {
@@ -82,6 +83,11 @@ export class Attachment {
 
   get ended(): ProtocolError | undefined {
     return this.#ended;
+  }
+
+  /** How the session stood when it was attached last. */
+  get info(): SessionInfo | undefined {
+    return this.#info;
   }
 
   get presence(): ServerFrameOf<"presence">["users"] {
@@ -167,6 +173,7 @@ export class Attachment {
 
   #attached(ok: ResultOf<"attach">): void {
     this.#phase = "attached";
+    this.#info = ok.session;
     this.#link.channel(ok.channel, this);
     if (ok.snapshot !== undefined) {
       this.view.snapshot(ok.snapshot);

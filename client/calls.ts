@@ -23,6 +23,8 @@ export interface CallContext extends CallReference {
   readonly run: string;
   readonly agent: string;
   readonly tool: string;
+  /** The input as it came, before a schema of ours read it. */
+  readonly input: JsonValue;
   /** Whose input the run answers, stamped by the server. */
   readonly actor: Actor;
   /** By when a result counts, in ms since 1970 of this machine's clock. */
@@ -159,22 +161,12 @@ export class CallLedger {
       this.#abort(running, "timeout", new DOMException("the deadline of the call is over", "TimeoutError")),
     );
     const { progress, stop } = this.#progress(running);
-    const { session, call, attempt, run, agent, tool, actor, timeoutMs } = frame;
+    const { session, call, attempt, run, agent, tool, input, actor, timeoutMs } = frame;
+    const { signal } = abort;
     const deadline = this.#clock.now() + timeoutMs;
     let end: CallEnd;
     try {
-      const context = {
-        session,
-        call,
-        attempt,
-        run,
-        agent,
-        tool,
-        actor,
-        deadline,
-        signal: abort.signal,
-        progress,
-      };
+      const context = { session, call, attempt, run, agent, tool, input, actor, deadline, signal, progress };
       const output = await execute(context);
       checkPayload("output", output);
       end = { output };

@@ -2,7 +2,7 @@
  * A session in the hands of an application: its live state, its entries as they come, and the commands of a member.
  * Owns the public face alone; attachment.ts keeps it fed and turn.ts follows one input.
  */
-import type { Content, Position, SendMode } from "../protocol/content.ts";
+import type { Content, Position, SendMode, SessionInfo } from "../protocol/content.ts";
 import type { EventFrame } from "../protocol/entries.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import type { Partial, ResultOf, ServerFrameOf, SessionState } from "../protocol/frames.ts";
@@ -50,6 +50,11 @@ export class SessionHandle {
   /** The fold of the log so far; a new object at every change. Undefined only after `attach` with `after`. */
   get state(): SessionState | undefined {
     return this.#attachment.view.state;
+  }
+
+  /** Agent, owner, title and the rest of what lists show. */
+  get info(): SessionInfo | undefined {
+    return this.state?.session ?? this.#attachment.info;
   }
 
   /** The text of the message that is being written. */

@@ -1,0 +1,240 @@
+/**
+ * `haulout chat`: talk in a session with whoever else is there. Owns what the lines that are typed or piped do and when
+ * the command is over; the conversation's form is conversation.ts, the terminal is screen.ts.
+ */
+import { createInterface } from "node:readline";
+import { ProtocolError } from "../../protocol/errors.ts";
+import type { Client } from "../client.ts";
+import type { SessionHandle } from "../session.ts";
+import { Conversation } from "./conversation.ts";
+import { CatchUp, OwnInputs } from "./follow.ts";
+import {
+  COMMON_HELP,
+  connectAs,
+  DEFAULT_URL,
+  firstOnline,
+  parse,
+  reportConnection,
+  UsageError,
+} from "./options.ts";
+import type { CommonOptions } from "./options.ts";
+import { plainOutput } from "./output.ts";
+import type { Output } from "./output.ts";
+import { Screen } from "./screen.ts";
+import { nameOf, oneLine } from "./text.ts";
+
+const HELP = `usage: haulout chat [SESSION] [options]
+
+Talks in a session; without one, creates it and prints how others join. Each line is a message. Lines from a pipe are
+sent in order; at its end the command waits for the last answer.
+
+  --agent NAME   the agent of a new session (the server's first unless told)
+  --title TEXT   the title of a new session
+  --tail N       how many earlier messages to print (50)
+${COMMON_HELP}
+
+While chatting:
+  /cancel        stop the answer that is being written
+  /help          print these
+  /quit          leave; the session and its answer go on
+  //text         a message that begins with a slash
+`;
+
+const COMMANDS = "/cancel stops the answer, /quit leaves, //text sends text that begins with a slash";
+/** How long a piped message may wait for the server. */
+const PIPED_SEND_MS = 120_000;
+
+export async function chat(args: string[]): Promise<number> {
+  const extra = { agent: { type: "string" }, title: { type: "string" }, tail: { type: "string" } } as const;
+  const { common, positionals, text } = parse(args, extra, 1);
+  if (common.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const tail = Number(text("tail") ?? 50);
+  if (!Number.isInteger(tail) || tail < 0) throw new UsageError("--tail is a number from 0");
+  const client = connectAs(common);
+  try {
+    await firstOnline(client, common);
+    const [given] = positionals;
+    const id = given ?? (await create(client, text("agent"), text("title")));
+    // From the first entry on, so that everybody prints the same, whenever they came.
+    const session = await client.attach(id, { after: { epoch: 0, seq: 0 } });
+    const room = new Room(client, session, common, tail, given === undefined);
+    return await room.over;
+  } finally {
+    client.close();
+  }
+}
+
+async function create(client: Client, agent: string | undefined, title: string | undefined): Promise<string> {
+  const name = agent ?? (await client.listAgents({ limit: 1 })).items[0]?.name;
+  if (name === undefined) throw new Error("this server has no agent");
+  const created = await client.createSession({ agent: name, ...(title === undefined ? {} : { title }) });
+  return created.session;
+}
+
+class Room {
+  /** The exit code, once the chat is over. */
+  readonly over: Promise<number>;
+  readonly #client: Client;
+  readonly #session: SessionHandle;
+  readonly #output: Output;
+  readonly #conversation: Conversation;
+  readonly #own = new OwnInputs();
+  readonly #interactive: boolean;
+  #leave!: (code: number) => void;
+  #failed = false;
+  /** Lines are handled one after the other: the order of what was typed is the order of what is sent. */
+  #lines: Promise<void> = Promise.resolve();
+
+  constructor(client: Client, session: SessionHandle, common: CommonOptions, tail: number, isNew: boolean) {
+    this.#client = client;
+    this.#session = session;
+    const { stdin, stdout, stderr } = process;
+    this.#interactive = !common.json && stdin.isTTY && stdout.isTTY && process.env["TERM"] !== "dumb";
+    const leave = new Promise<number>((resolve) => (this.#leave = resolve));
+    this.#output = this.#interactive
+      ? new Screen(stdin, stdout, nameOf(client.user?.name ?? "you"), {
+          line: (line) => this.#take(line),
+          leave: () => this.#leave(0),
+        })
+      : plainOutput(stdout, stderr);
+    this.over = leave.finally(() => this.#end());
+    this.#conversation = new Conversation((text, style) => {
+      if (!common.json) this.#output.write(text, style);
+    });
+    if (!common.json) {
+      this.#head(common, isNew);
+      reportConnection(client, this.#output);
+    }
+    this.#follow(tail);
+    if (!this.#interactive) void this.#readAll();
+  }
+
+  #head(common: CommonOptions, isNew: boolean): void {
+    const { id, info } = this.#session;
+    const agent = info === undefined ? "" : ` with ${nameOf(info.agent)}`;
+    this.#output.write(`# session ${id}${agent}\n`, "faint");
+    if (!isNew) return;
+    const url = common.url === DEFAULT_URL ? "" : ` --url ${oneLine(common.url, 300)}`;
+    this.#output.write(`# join from another terminal: haulout chat ${id}${url} --as NAME\n`, "faint");
+  }
+
+  #follow(tail: number): void {
+    const catchUp = new CatchUp(this.#conversation, tail);
+    this.#session.on("entry", (entry) => {
+      this.#own.entry(entry);
+      catchUp.entry(entry);
+    });
+    this.#session.on("delta", (delta) => catchUp.delta(delta));
+    this.#session.on("live", () => catchUp.done());
+    this.#session.on("snapshot", () => {
+      this.#output.notice("the log was replaced on the server: what was printed may not be in it any more");
+    });
+    this.#session.on("change", () => this.#showStatus());
+    this.#client.on("status", ({ state, reason }) => {
+      this.#showStatus();
+      if (state === "closed") this.#fail(`closed: ${oneLine(reason ?? "")}`);
+    });
+    this.#session.on("detached", (error) => {
+      if (error.details?.["reason"] !== "detach") this.#fail(oneLine(error.message));
+    });
+  }
+
+  /** Sends what comes from a pipe, then waits for the answers. */
+  async #readAll(): Promise<void> {
+    for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) this.#take(line);
+    await this.#lines;
+    await this.#own.allOver();
+    await this.#caughtUp();
+    this.#leave(this.#failed ? 1 : 0);
+  }
+
+  #take(line: string): void {
+    this.#lines = this.#lines.then(async () => {
+      try {
+        await this.#handle(line);
+      } catch (error) {
+        this.#failed = true;
+        const code = error instanceof ProtocolError ? `${error.code}: ` : "";
+        this.#output.notice(`${code}${oneLine(error instanceof Error ? error.message : String(error))}`);
+      }
+    });
+  }
+
+  async #handle(line: string): Promise<void> {
+    if (line.trim() === "") return;
+    if (!line.startsWith("/")) return this.#say(line);
+    if (line.startsWith("//")) return this.#say(line.slice(1));
+    switch (line.trim()) {
+      case "/cancel":
+        return this.#cancel();
+      case "/quit":
+        this.#leave(this.#failed ? 1 : 0);
+        return;
+      case "/help":
+        this.#output.notice(COMMANDS);
+        return;
+      default:
+        this.#output.notice(`no such command: ${oneLine(line, 40)}; ${COMMANDS}`);
+    }
+  }
+
+  async #say(text: string): Promise<void> {
+    const ok = await this.#session.send(text, { timeoutMs: this.#interactive ? Infinity : PIPED_SEND_MS });
+    this.#own.sent(ok.input);
+  }
+
+  async #cancel(): Promise<void> {
+    await this.#caughtUp();
+    // What was sent before this line may not have begun yet.
+    while (this.#session.state?.run === undefined && this.#own.waiting) await this.#next("state");
+    const run = this.#session.state?.run?.run;
+    if (run === undefined) this.#output.notice("nothing is being written");
+    else await this.#session.cancel(run, { timeoutMs: PIPED_SEND_MS });
+  }
+
+  async #caughtUp(): Promise<void> {
+    while (!this.#session.caughtUp && this.#session.ended === undefined) await this.#next("change");
+  }
+
+  #next(type: "state" | "change"): Promise<void> {
+    return new Promise((resolve) => {
+      const stop = this.#session.on(type, () => {
+        stop();
+        resolve();
+      });
+    });
+  }
+
+  #showStatus(): void {
+    const { state: connection, unsent } = this.#client.status;
+    const state = this.#session.state;
+    const parts: string[] = [];
+    if (connection !== "online") parts.push(connection);
+    else if (!this.#session.caughtUp) parts.push("catching up");
+    if (state?.run !== undefined) {
+      const agent = nameOf(state.run.agent);
+      const calls = state.calls.map((call) => nameOf(call.tool)).slice(0, 3);
+      const busy =
+        state.requests.length > 0 ? "waits for an approval" : calls.length > 0 ? calls.join(", ") : "…";
+      parts.push(state.run.cancelRequested ? `${agent} is stopping` : `${agent} ${busy}`);
+    }
+    if (state !== undefined && state.queue.length > 0) parts.push(`${state.queue.length} queued`);
+    if (unsent > 0) parts.push(`${unsent} unsent`);
+    this.#output.status(parts.join(", "));
+  }
+
+  #fail(why: string): void {
+    this.#output.notice(why);
+    this.#leave(1);
+  }
+
+  #end(): void {
+    this.#conversation.end();
+    this.#output.close();
+    // Nothing more is read; an open pipe must not keep the process.
+    process.stdin.destroy();
+  }
+}

@@ -1,0 +1,35 @@
+/**
+ * The commands of the client: chat, tools, watch, sessions. Owns which one runs and how a failure is told; each command
+ * is a file of its own. Never ends the process.
+ */
+import { ProtocolError } from "../../protocol/errors.ts";
+import { chat } from "./chat.ts";
+import { UsageError } from "./options.ts";
+import { sessions } from "./sessions.ts";
+import { oneLine } from "./text.ts";
+import { tools } from "./tools.ts";
+import { watch } from "./watch.ts";
+
+export type ClientCommand = "chat" | "tools" | "watch" | "sessions";
+
+const COMMANDS: Record<ClientCommand, (args: string[]) => Promise<number>> = { chat, tools, watch, sessions };
+
+/** Runs a command to its end. Resolves with the exit code: 0 done, 1 failed (said on stderr), 2 called wrongly. */
+export async function runClientCommand(command: ClientCommand, args: string[]): Promise<number> {
+  // A reader of our output that has had enough (`| head`) is no failure.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === "EPIPE" ? 0 : 1);
+  });
+  try {
+    return await COMMANDS[command](args);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      process.stderr.write(`haulout ${command}: ${oneLine(error.message)}\ntry: haulout ${command} --help\n`);
+      return 2;
+    }
+    const code = error instanceof ProtocolError ? `${error.code}: ` : "";
+    const message = error instanceof Error ? error.message : String(error);
+    process.stderr.write(`haulout ${command}: ${code}${oneLine(message, 500)}\n`);
+    return 1;
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * `haulout watch`: the entries of a session, or of all that run, as readable lines. Owns the form of a line; it sends
+ * nothing but what watching needs.
+ */
+import type { EventFrame } from "../../protocol/entries.ts";
+import type { Client } from "../client.ts";
+import type { SessionHandle } from "../session.ts";
+import { textOf } from "./conversation.ts";
+import { COMMON_HELP, connectAs, firstOnline, parse, reportConnection } from "./options.ts";
+import type { CommonOptions } from "./options.ts";
+import { plainOutput } from "./output.ts";
+import { untilSignal } from "./signal.ts";
+import { brief, duration, nameOf, oneLine } from "./text.ts";
+
+const HELP = `usage: haulout watch [SESSION] [options]
+
+With a session: prints its entries, from the first one on, as they are in its log.
+Without: lists the sessions that you may see and prints what happens in them from now on (the 50 last used; there
+is no feed of all sessions yet).
+
+  --new          with a session: only what happens from now on
+${COMMON_HELP}
+`;
+
+const MOST = 50;
+
+export async function watch(args: string[]): Promise<number> {
+  const { common, positionals, values } = parse(args, { new: { type: "boolean" } } as const, 1);
+  if (common.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const client = connectAs(common);
+  const output = plainOutput(process.stdout, process.stderr);
+  if (!common.json) reportConnection(client, output);
+  try {
+    await firstOnline(client, common);
+    const [session] = positionals;
+    const ended =
+      session === undefined
+        ? watchAll(client, common)
+        : watchOne(client, common, session, values["new"] === true);
+    return await Promise.race([untilSignal(), ended]);
+  } finally {
+    client.close();
+  }
+}
+
+async function watchOne(
+  client: Client,
+  common: CommonOptions,
+  id: string,
+  onlyNew: boolean,
+): Promise<number> {
+  const handle = await client.attach(id, onlyNew ? { tail: 0 } : { after: { epoch: 0, seq: 0 } });
+  if (!common.json) handle.on("entry", (entry) => void process.stdout.write(`${lineOf(entry)}\n`));
+  return endOf(client, [handle], common);
+}
+
+async function watchAll(client: Client, common: CommonOptions): Promise<number> {
+  const { items, cursor } = await client.listSessions({ limit: MOST });
+  const running = items.filter((item) => item.state === "running" || item.state === "waiting");
+  if (!common.json) {
+    const more = cursor === undefined ? "" : ", the last used of more";
+    process.stdout.write(`watching ${items.length} sessions${more}; ${running.length} running\n`);
+    for (const item of running)
+      process.stdout.write(`  ${item.id} ${nameOf(item.agent)} ${oneLine(item.title ?? "")}\n`);
+  }
+  const handles: SessionHandle[] = [];
+  for (const item of items) {
+    const handle = await client.attach(item.id, { tail: 0 });
+    handles.push(handle);
+    if (!common.json) {
+      handle.on("entry", (entry) => void process.stdout.write(`${entry.session} ${lineOf(entry)}\n`));
+    }
+  }
+  return endOf(client, handles, common);
+}
+
+/** Resolves with an exit code when nothing more can come. */
+function endOf(client: Client, handles: readonly SessionHandle[], common: CommonOptions): Promise<number> {
+  return new Promise((resolve) => {
+    let left = handles.length;
+    for (const handle of handles) {
+      handle.on("detached", (error) => {
+        if (!common.json) process.stderr.write(`${handle.id}: ${oneLine(error.message)}\n`);
+        if (--left === 0) resolve(1);
+      });
+    }
+    client.on("status", ({ state, reason }) => {
+      if (state !== "closed") return;
+      process.stderr.write(`closed: ${oneLine(reason ?? "")}\n`);
+      resolve(1);
+    });
+  });
+}
+
+/** An entry on one line: its seq, time, type, who caused it, and what matters of its body. */
+export function lineOf(entry: EventFrame): string {
+  const time = new Date(entry.at).toISOString().slice(11, 19);
+  const who = entry.actor === undefined ? "" : ` by ${nameOf(entry.actor.name)}`;
+  const what = bodyOf(entry);
+  return `${entry.seq} ${time} ${oneLine(entry.event.type, 40)}${who}${what === "" ? "" : `: ${what}`}`;
+}
+
+function bodyOf({ event }: EventFrame): string {
+  switch (event.type) {
+    case "session-created":
+      return `agent ${nameOf(event.agent)}${event.title === undefined ? "" : `, "${oneLine(event.title)}"`}`;
+    case "input-queued":
+      return `${event.mode} "${oneLine(textOf(event.content))}"`;
+    case "run-started":
+      return `${event.run}, agent ${nameOf(event.agent)}, model ${oneLine(event.model)}, ${event.tools.length} tools`;
+    case "message": {
+      const calls = event.message.parts.flatMap((part) =>
+        part.type === "dynamic-tool" ? [`${nameOf(part.toolName)}(${brief(part.input)})`] : [],
+      );
+      const text = oneLine(textOf(event.message.parts));
+      const shown = [...(text === "" ? [] : [`"${text}"`]), ...calls].join(" ");
+      return `${event.message.role} ${shown}${event.incomplete ? " [incomplete]" : ""}`;
+    }
+    case "message-abandoned":
+      return `${oneLine(event.cause)} "${oneLine(event.text)}"`;
+    case "tool-result": {
+      const why =
+        event.error === undefined
+          ? brief(event.output)
+          : oneLine(`${event.error.code}: ${event.error.message}`);
+      return `${event.call} ${event.outcome} in ${duration(event.durationMs)} ${why}`.trimEnd();
+    }
+    case "run-finished": {
+      const why =
+        event.error === undefined ? "" : ` (${oneLine(`${event.error.code}: ${event.error.message}`)})`;
+      return `${event.run} ${event.reason}${why}, ${event.steps} steps, ${event.usage.outputTokens} tokens`;
+    }
+    default: {
+      const { type: _, ...rest } = event;
+      return Object.keys(rest).length === 0 ? "" : oneLine(JSON.stringify(rest));
+    }
+  }
+}
