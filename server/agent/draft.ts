@@ -10,6 +10,8 @@ import { MAX_PAYLOAD_BYTES } from "../../protocol/version.ts";
 import type { ModelPart } from "../model/model.ts";
 
 const MAX_TOOL_NAME = 256;
+/** Parts of one message; what a model begins beyond them is left out, so that the message fits a frame's bounds. */
+const MAX_PARTS = 512;
 
 interface Block {
   readonly part: number;
@@ -58,6 +60,7 @@ export class Draft {
     let block = this.#blocks.get(key);
     const begins = block === undefined;
     if (block === undefined) {
+      if (this.#blocks.size >= MAX_PARTS) return { part: 0, text: "" };
       const named = "tool" in part ? { call: newId("call"), tool: cutText(part.tool, MAX_TOOL_NAME) } : {};
       block = { part: this.#blocks.size, kind, text: "", carry: "", truncated: false, ...named };
       this.#blocks.set(key, block);

@@ -19,6 +19,7 @@ import { decodeState } from "./snapshot.ts";
 
 const LOAD_PAGE = 500;
 const MAX_RETRIES = 5;
+const RECOVER_AT_ONCE = 256;
 
 export class SessionRegistry {
   readonly #services: SessionServices;
@@ -116,18 +117,24 @@ export class SessionRegistry {
   }
 
   /** Gives every session a named end of what its last process left open. Answers the ids that could not be recovered. */
-  async recover(limit = 1000): Promise<string[]> {
+  async recover(): Promise<string[]> {
     const failed: string[] = [];
-    for (const id of await this.#services.store.orphans(limit)) {
-      try {
-        await this.with(id, (session) => session.recover());
-      } catch (error) {
-        if (error instanceof ProtocolError && error.code === "not-found") continue;
-        this.#services.log.error({ session: id, err: error }, "a session could not be recovered");
-        failed.push(id);
-      }
+    for (;;) {
+      const orphans = await this.#services.store.orphans(RECOVER_AT_ONCE + failed.length);
+      const fresh = orphans.filter((id) => !failed.includes(id));
+      if (fresh.length === 0) return failed;
+      // Together, so that they share commits.
+      await Promise.all(fresh.map((id) => this.#recoverOne(id, failed)));
     }
-    return failed;
+  }
+
+  async #recoverOne(id: string, failed: string[]): Promise<void> {
+    try {
+      await this.with(id, (session) => session.recover());
+    } catch (error) {
+      this.#services.log.error({ session: id, err: error }, "a session could not be recovered");
+      failed.push(id);
+    }
   }
 
   /** Leaves every run as it is and waits for the appends in flight. */

@@ -113,13 +113,17 @@ export class Session {
       ...(mustIndex(before, after) ? { index: indexRow(after) } : {}),
     });
     if (result.status === "duplicate") return { duplicate: true, seq: result.seq };
-    if (result.status !== "ok") {
+    if (result.status === "unknown") {
       this.drop(result.status);
-      const cause = result.status === "unknown" ? { cause: result.cause } : {};
       throw new ProtocolError("unavailable", "the log cannot be written now", {
         retryAfterMs: 250,
-        ...cause,
+        cause: result.cause,
       });
+    }
+    if (result.status !== "ok") {
+      // Nothing was written: whoever asked may ask the session that is loaded next.
+      this.drop(result.status);
+      throw new SessionDropped(this.id);
     }
     this.feed.publish(committed, after);
     for (const { entry } of committed) this.#services.observe(this, entry);
@@ -133,7 +137,19 @@ export class Session {
       this.drop("claimed elsewhere");
       throw new ProtocolError("unavailable", "the session is being taken over", { retryAfterMs: 100 });
     }
-    return (this.#grant = claimed);
+    this.#grant = claimed;
+    // A run that this process does not drive was left open by another: whoever claims it first recovers it.
+    if (this.state.run !== undefined)
+      this.#background(() => this.recover(), "an open run could not be recovered");
+    return claimed;
+  }
+
+  /** Work that nobody waits for, with the session held in memory meanwhile. */
+  #background(work: () => Promise<void>, fault: string): void {
+    this.users++;
+    work()
+      .catch((error: unknown) => this.#fault(error, fault))
+      .finally(() => this.users--);
   }
 
   // --- the slot of the run ---
@@ -141,10 +157,7 @@ export class Session {
   /** Starts the next waiting input, if the slot is free. Never throws: what fails here is found again by recovery. */
   advance(): void {
     if (this.#dropped || this.#current !== undefined || this.state.queue.length === 0) return;
-    this.users++;
-    this.exclusive(() => this.#startNext())
-      .catch((error: unknown) => this.#fault(error, "an input could not be started"))
-      .finally(() => this.users--);
+    this.#background(() => this.exclusive(() => this.#startNext()), "an input could not be started");
   }
 
   async #startNext(): Promise<void> {
@@ -245,6 +258,7 @@ export class Session {
   /** A run left open by a process that is gone gets its named end, and the queue goes on. */
   async recover(): Promise<void> {
     await this.exclusive(async () => {
+      await this.#claim();
       const { run } = this.state;
       if (this.#current !== undefined || run === undefined) return;
       const reason = run.cancelRequested === undefined ? "interrupted" : "cancelled";

@@ -3,7 +3,8 @@
  * entries. Owns the functions and their abort signals; never a deadline or an outcome (call.ts).
  */
 import type { Actor, JsonValue, ToolOffer } from "../../protocol/content.ts";
-import { toJsonValue } from "../../protocol/values.ts";
+import { ProtocolError } from "../../protocol/errors.ts";
+import { checkPayload, toJsonValue } from "../../protocol/values.ts";
 import { LOCAL_PROVIDER } from "./router.ts";
 import type { Router } from "./router.ts";
 import type { CallReference, ToolCall, ToolHost } from "./tool.ts";
@@ -68,9 +69,12 @@ export class LocalHost implements ToolHost {
         signal: abort.signal,
         progress: (value) => this.#router?.progress(LOCAL_PROVIDER, reference, toJsonValue(value)),
       });
-      answer = { output: toJsonValue(output) };
+      const value = toJsonValue(output);
+      checkPayload("output", value);
+      answer = { output: value };
     } catch (error) {
-      const code = abort.signal.aborted ? "cancelled" : "error";
+      const known = error instanceof ProtocolError ? error.code : "error";
+      const code = abort.signal.aborted ? "cancelled" : known;
       answer = { error: { code, message: error instanceof Error ? error.message : String(error) } };
     }
     this.#running.delete(nameOf(call));

@@ -181,7 +181,11 @@ export class Router {
 
   /** Reserves the least busy free provider of the tool, if there is one now. */
   tryLease(ticket: Ticket, tool: RegisteredTool, avoid: ReadonlySet<string> = new Set()): Lease | undefined {
-    if (tool.inProcess) return new Lease(this.#local, ticket);
+    if (tool.inProcess) {
+      const lease = new Lease(this.#local, ticket);
+      this.#local.leases.add(lease);
+      return lease;
+    }
     const pool = this.#pools.get(poolKey(tool.scope, tool.specification.name));
     if (pool === undefined || pool.waiters.length > 0) return undefined;
     return this.#choose(pool, ticket, avoid);
