@@ -64,6 +64,8 @@ export interface ConnectionHost {
   readonly clock: () => number;
   readonly random: () => number;
   readonly options: Required<Omit<ConnectionOptions, "outbox">> & { readonly outbox: OutboxOptions };
+  /** True once the server stops: what is in flight is still answered, new requests are not begun. */
+  readonly draining: () => boolean;
   /** The hello was accepted; called before `welcome` is sent. */
   greeted(connection: Connection): void;
   /** The connection takes no more frames. Called once for every connection. */
@@ -267,6 +269,11 @@ export class Connection implements Subscriber, ToolHost, Watched {
     }
     if (this.#inFlight.size >= maxInFlight) {
       const error = new ProtocolError("rate-limited", `${maxInFlight} requests are unanswered`);
+      this.send(errorFrame(error, frame.id));
+      return false;
+    }
+    if (this.#host.draining()) {
+      const error = new ProtocolError("draining", "this node stops: reconnect and repeat");
       this.send(errorFrame(error, frame.id));
       return false;
     }

@@ -36,6 +36,7 @@ export class Connections {
   readonly #open = new Set<Connection>();
   /** Sockets whose close is not finished, ended or not. */
   readonly #sockets = new Set<Connection>();
+  #draining = false;
   readonly #byProvider = new Map<string, Connection>();
   #onEmpty: (() => void) | undefined;
   readonly totals: OutboxTotals = outboxTotals();
@@ -62,6 +63,7 @@ export class Connections {
         maxQueue: options.maxQueue ?? 64,
         outbox: options.outbox ?? {},
       },
+      draining: () => this.#draining,
       greeted: (connection) => this.#greeted(connection),
       ended: (connection) => this.#ended(connection),
     };
@@ -90,8 +92,9 @@ export class Connections {
     return connection;
   }
 
-  /** Tells all clients that this node stops, and when to come back. */
+  /** Tells all clients that this node stops, and when to come back; from now on requests are refused as `draining`. */
   announceStop(reconnectAfterMs: [number, number]): void {
+    this.#draining = true;
     const frame: ServerFrame = { type: "goaway", code: CLOSE_CODES.draining, reconnectAfterMs };
     const encoded = new EncodedFrame(encodeFrame(frame));
     for (const connection of this.#open) if (connection.identity !== undefined) connection.deliver(encoded);

@@ -145,11 +145,19 @@ test("a message in too many fragments closes with a code of the transport", asyn
   await small.stop();
 });
 
-test("stopping tells every client to come back, then closes with 4000", async () => {
+test("stopping answers what is in flight, begins nothing new, and closes with 4000", async () => {
   const peer = await Peer.greeted(server.url);
+  server.hold = true;
+  peer.send({ type: "listAgents", id: 1 });
+  await until(() => server.frames.length === 1, 1000, "the request");
   const silent = await Peer.open(server.url);
   server.connections.announceStop([0, 500]);
   assert.equal(await peer.next(), { type: "goaway", code: 4000, reconnectAfterMs: [0, 500] });
+  peer.send({ type: "listAgents", id: 2 });
+  const error = await peer.next();
+  assert.equal([error["id"], error["code"], error["retryable"]], [2, "draining", true]);
+  server.frames[0]!.connection.send({ type: "ok", id: 1 });
+  assert.equal(await peer.next(), { type: "ok", id: 1 });
   await server.connections.disconnectAll();
   assert.equal(await peer.next(), {
     type: "disconnect",

@@ -1,0 +1,294 @@
+/**
+ * The server: the one place where store, commit queue, runtime, sockets, HTTP and metrics are made and tied together, and
+ * taken apart in order. Owns start, readiness and stop; never a request, a frame or a session.
+ */
+import { hostname } from "node:os";
+import type { AgentOptions } from "./agent/agent.ts";
+import { ConfigError } from "./config.ts";
+import { demoAgent, demoHook } from "./demo.ts";
+import { createEdge } from "./edge/http.ts";
+import type { Hook } from "./hook.ts";
+import type { Model } from "./model/model.ts";
+import { scriptedModel } from "./model/scripted.ts";
+import { countEvents } from "./observe/events.ts";
+import { createLog, flushLog, type Log, type LogLevel } from "./observe/log.ts";
+import { Metrics } from "./observe/metrics.ts";
+import { VERSION } from "./observe/version.ts";
+import { Runtime, type RuntimeOptions } from "./runtime.ts";
+import { createAuthenticator, type AuthOptions, type TokenGrant } from "./socket/auth.ts";
+import { Connections, type ConnectionsOptions } from "./socket/connections.ts";
+import { createDispatch } from "./socket/dispatch.ts";
+import { Listener, type ListenOptions } from "./socket/listen.ts";
+import { isLoopback } from "./socket/origin.ts";
+import { CommitQueue } from "./store/commit.ts";
+import { EmbeddedStore } from "./store/embedded.ts";
+import { MemoryStore } from "./store/memory.ts";
+import type { Store } from "./store/store.ts";
+
+/** Everything a configuration has, and what only a program can give. Defaults as in config.ts. */
+export interface ServerOptions {
+  readonly host?: string;
+  readonly port?: number;
+  readonly data?: string;
+  /** `embedded` (in `data`), `memory`, or a store that was opened; it is closed with the server. */
+  readonly store?: string | Store;
+  readonly redisUrl?: string | undefined;
+  /** A level, or a log of one's own. */
+  readonly log?: LogLevel | Log;
+  readonly providerGraceMs?: number;
+  /** `none` unless told: only for addresses that others cannot reach. */
+  readonly auth?:
+    | { readonly mode: "none" | "token"; readonly tokens?: readonly TokenGrant[] | undefined }
+    | undefined;
+  /** Without agents there is one, `demo`, with two tools. */
+  readonly agents?: readonly AgentOptions[] | undefined;
+  readonly hook?: Hook | readonly Hook[];
+  /** Models by the name that agents give; `scripted` is always there. */
+  readonly models?: ((name: string) => Model | undefined) | Readonly<Record<string, unknown>>;
+  readonly allowedHosts?: readonly string[] | undefined;
+  readonly allowedOrigins?: readonly string[] | undefined;
+  /** At a stop: ms between "not ready" and the goodbye (0), and over which the goodbyes are spread (0). */
+  readonly readyWaitMs?: number;
+  readonly drainSpreadMs?: number;
+  /** How long commits may take to finish at a stop (1000), and clients to close (400). */
+  readonly commitWaitMs?: number;
+  readonly closeWaitMs?: number;
+  /** Options of the parts. */
+  readonly connections?: ConnectionsOptions;
+  readonly listen?: Partial<ListenOptions>;
+  readonly runtime?: Omit<RuntimeOptions, "store" | "commits" | "models" | "log" | "node">;
+  /** Where a field comes from, for errors. */
+  readonly where?: (field: string) => string;
+}
+
+export interface HauloutServer {
+  /** Where pages and clients reach it: `http://127.0.0.1:4787`. */
+  readonly url: string;
+  readonly port: number;
+  readonly runtime: Runtime;
+  readonly connections: Connections;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  /** Drains and stops, once, whoever calls; with `force` cuts everything off instead. */
+  stop(options?: { readonly force?: boolean }): Promise<void>;
+}
+
+/** What cannot work although each field is well formed: a line each. */
+export function findProblems(options: ServerOptions): string[] {
+  const { where = (field: string) => field } = options;
+  const problems: string[] = [];
+  const host = options.host ?? "127.0.0.1";
+  if (!isLoopback(host) && options.auth?.mode !== "token") {
+    problems.push(
+      `${where("host")}: others can reach ${host}, and without auth each of them holds every right: ` +
+        `set HAULOUT_TOKEN (or auth with mode "token" in the file), or bind 127.0.0.1`,
+    );
+  }
+  if (typeof options.store === "string" && !["embedded", "memory"].includes(options.store)) {
+    problems.push(`${where("store")}: PostgreSQL is not available in this version; use embedded or memory`);
+  }
+  if (options.redisUrl !== undefined) {
+    problems.push(`${where("redisUrl")}: Redis is not available in this version; it serves one node`);
+  }
+  for (const [at, { model = "scripted" }] of (options.agents ?? []).entries()) {
+    if (findModel(options, model) !== undefined) continue;
+    problems.push(
+      `${where("agents")}[${at}].model: "${model}" is not available in this version; use "scripted"`,
+    );
+  }
+  return problems;
+}
+
+function findModel({ models }: ServerOptions, name: string): Model | undefined {
+  const given = typeof models === "function" ? models(name) : undefined;
+  return given ?? (name === "scripted" ? scriptedModel : undefined);
+}
+
+/** Resolves when clients are served. Throws ConfigError for what cannot work, else what kept it from starting. */
+export async function startServer(options: ServerOptions = {}): Promise<HauloutServer> {
+  const problems = findProblems(options);
+  if (problems.length > 0) throw new ConfigError(problems);
+  const authenticator = createAuthenticator(authOptions(options));
+  const log = typeof options.log === "object" ? options.log : createLog({ level: options.log ?? "info" });
+  const metrics = new Metrics({ version: VERSION });
+  const node = `${hostname()}-${process.pid}`;
+  const host = options.host ?? "127.0.0.1";
+  let state: "starting" | "ready" | "draining" = "starting";
+  let runtime: Runtime | undefined;
+  const listener = new Listener(
+    {
+      metrics,
+      request: createEdge({
+        version: VERSION,
+        notReady: () => (state === "ready" ? probeStore(runtime?.store) : state),
+        metrics: () => metrics.text(),
+      }),
+      accept: (socket) => connections.accept(socket),
+      refusing: () => (state === "ready" ? undefined : `The server is ${state}.`),
+    },
+    {
+      port: options.port ?? 4787,
+      host,
+      allowedHosts: options.allowedHosts,
+      allowedOrigins: options.allowedOrigins,
+      ...options.listen,
+    },
+  );
+  // Before the store: a port that is taken is found out before a directory is made.
+  const port = await listener.listen();
+  try {
+    runtime = await startRuntime(options, { metrics, log, node });
+  } catch (error) {
+    metrics.close();
+    await listener.close();
+    throw error;
+  }
+  const connections = new Connections(
+    {
+      node,
+      authenticator,
+      dispatch: createDispatch(runtime),
+      metrics,
+      log,
+    },
+    { maxQueue: runtime.maxQueue, ...options.connections },
+  );
+  collect(metrics, runtime, connections);
+  state = "ready";
+  const url = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  log.info({ url, node, version: VERSION, auth: options.auth?.mode ?? "none" }, "ready");
+
+  const parts = { listener, runtime, connections, metrics, log };
+  let stopping: Promise<void> | undefined;
+  return {
+    ...parts,
+    url,
+    port,
+    stop({ force = false } = {}) {
+      state = "draining";
+      if (force) return cutOff(parts);
+      return (stopping ??= drain(parts, options));
+    },
+  };
+}
+
+async function startRuntime(
+  options: ServerOptions,
+  { metrics, log, node }: { metrics: Metrics; log: Log; node: string },
+): Promise<Runtime> {
+  const store = await openStore(options);
+  const commits = new CommitQueue(store, {
+    onCommit: ({ entries, bytes, ms }) => {
+      metrics.commits.add(1);
+      metrics.commitEntries.add(entries);
+      metrics.commitBytes.add(bytes);
+      metrics.commitSeconds.observe(ms / 1000);
+    },
+  });
+  const hooks = [options.hook ?? []].flat();
+  const runtime = new Runtime(scriptedModel, options.agents === undefined ? [demoHook, ...hooks] : hooks, {
+    ...options.runtime,
+    router: { graceMs: options.providerGraceMs ?? 30_000, ...options.runtime?.router },
+    models: (name) => findModel(options, name),
+    store,
+    commits,
+    log,
+    node,
+  });
+  const count = countEvents(metrics);
+  runtime.onEvent = (event) => {
+    if (event.type === "event") count(event);
+  };
+  try {
+    for (const agent of options.agents ?? [demoAgent]) await runtime.addAgent(agent);
+    await runtime.start();
+    return runtime;
+  } catch (error) {
+    await runtime.close();
+    throw error;
+  }
+}
+
+async function openStore({ store = "embedded", data = "./haulout-data" }: ServerOptions): Promise<Store> {
+  if (typeof store === "object") return store;
+  return store === "memory" ? new MemoryStore() : EmbeddedStore.open(data);
+}
+
+function authOptions({ auth }: ServerOptions): AuthOptions {
+  return auth?.mode === "token" ? { mode: "token", tokens: auth.tokens ?? [] } : { mode: "none" };
+}
+
+function collect(metrics: Metrics, runtime: Runtime, { totals }: Connections): void {
+  metrics.collect("gauge", "haulout_sessions_loaded", "Sessions in memory", () => runtime.registry.size);
+  metrics.collect(
+    "gauge",
+    "haulout_outbox_queued_bytes",
+    "Bytes that wait for readers",
+    () => totals.queuedBytes,
+  );
+  metrics.collect("counter", "haulout_outbox_writes_total", "Messages written", () => totals.writes);
+  metrics.collect("counter", "haulout_outbox_frames_total", "Frames written", () => totals.frames);
+  metrics.collect("counter", "haulout_outbox_bytes_total", "Bytes written", () => totals.bytes);
+  metrics.collect(
+    "gauge",
+    "haulout_commits_waiting",
+    "Appends that wait for the store",
+    () => runtime.commits.counters.queued,
+  );
+}
+
+/** Why the store cannot be used, as far as one read tells within a second. */
+async function probeStore(store: Store | undefined): Promise<string | undefined> {
+  const late = new Promise<string>((resolve) => {
+    setTimeout(() => resolve("the store does not answer"), 1000).unref();
+  });
+  const read = (store?.load("readyz") ?? Promise.reject(new Error("no store"))).then(
+    () => undefined,
+    () => "the store cannot be used",
+  );
+  return Promise.race([read, late]);
+}
+
+interface Parts {
+  readonly listener: Listener;
+  readonly runtime: Runtime;
+  readonly connections: Connections;
+  readonly metrics: Metrics;
+  readonly log: Log;
+}
+
+/** Not ready, goodbye, commits, close, cut off the rest. What was acked is durable; open runs are recovered elsewhere. */
+async function drain(
+  { listener, runtime, connections, metrics, log }: Parts,
+  options: ServerOptions,
+): Promise<void> {
+  const began = performance.now();
+  const { readyWaitMs = 0, drainSpreadMs = 0, commitWaitMs = 1000, closeWaitMs = 400 } = options;
+  log.info({ connections: connections.size }, "stopping");
+  if (readyWaitMs > 0) await wait(readyWaitMs);
+  connections.announceStop([0, drainSpreadMs]);
+  const closed = runtime.close().catch((error: unknown) => {
+    log.error({ error }, "the runtime did not close well");
+  });
+  await Promise.race([closed, wait(commitWaitMs)]);
+  await connections.disconnectAll(drainSpreadMs);
+  await connections.close(closeWaitMs);
+  await listener.close();
+  metrics.close();
+  log.info({ ms: Math.round(performance.now() - began) }, "stopped");
+  await flushLog(log);
+}
+
+async function cutOff({ listener, connections, metrics, log }: Parts): Promise<void> {
+  log.warn({ connections: connections.size }, "stopping by force");
+  await connections.close(0);
+  await listener.close();
+  metrics.close();
+  await flushLog(log);
+}
+
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    setTimeout(resolve, ms).unref();
+  });
+}
