@@ -1,0 +1,47 @@
+/**
+ * The processes under measurement: a Haulout server as `haulout serve` runs it, and a plain `ws` echo server beside it.
+ * Owns starting and stopping them; both are killed with the bench. Never a measurement.
+ */
+import { compiled } from "../support/root.ts";
+import { spawnNode, temporaryDirectory } from "../support/process.ts";
+
+export interface Running {
+  readonly pid: number;
+  /** The WebSocket's address. */
+  readonly url: string;
+  stop(): Promise<void>;
+}
+
+/** A server with a data folder of its own; `data` takes an existing one. */
+export async function startHaulout(
+  store: "memory" | "embedded",
+  options: { readonly data?: string; readonly limitMs?: number } = {},
+): Promise<Running> {
+  const { data = temporaryDirectory(), limitMs = 30_000 } = options;
+  const env = { HAULOUT_PORT: "0", HAULOUT_STORE: store, HAULOUT_DATA: data, HAULOUT_LOG: "error" };
+  // In its data folder: no haulout.json of whoever runs the bench.
+  return start([compiled("server/main.ts"), "serve"], env, data, "/ws", limitMs);
+}
+
+export async function startEcho(): Promise<Running> {
+  return start([compiled("test/bench/echo.ts")], {}, temporaryDirectory(), "/", 30_000);
+}
+
+async function start(
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  cwd: string,
+  path: string,
+  limitMs: number,
+): Promise<Running> {
+  const child = spawnNode(args, { env, cwd });
+  const [, address = ""] = await child.waitForLine(/listening on http:\/\/(\S+)/, limitMs);
+  return {
+    pid: child.pid,
+    url: `ws://${address}${path}`,
+    async stop() {
+      child.kill("SIGTERM");
+      await child.exited;
+    },
+  };
+}
