@@ -186,8 +186,9 @@ async function* callModel(context: RunContext, step: number): AsyncGenerator<Run
   };
   for (let attempt = 1; ; attempt++) {
     const draft = new Draft(newId("msg"));
-    const stream = model.stream(request, signal)[Symbol.asyncIterator]();
+    let stream: AsyncIterator<ModelPart> | undefined;
     try {
+      stream = model.stream(request, signal)[Symbol.asyncIterator]();
       for (;;) {
         const next: IteratorResult<ModelPart> = await orAbort(stream.next(), signal);
         if (next.done)
@@ -206,7 +207,7 @@ async function* callModel(context: RunContext, step: number): AsyncGenerator<Run
       }
     } catch (error) {
       // A stuck stream must not hold the run: its end is not awaited.
-      void Promise.resolve(stream.return?.()).catch(() => {});
+      void Promise.resolve(stream?.return?.()).catch(() => {});
       if (signal.aborted) return { type: "aborted", draft };
       if (!(error instanceof ModelError)) context.onFault(error);
       const known = error instanceof ModelError ? error : new ModelError("internal", "the model failed");
