@@ -196,7 +196,10 @@ export class Attachment {
   }
 
   #refused(error: unknown): void {
-    if (error instanceof ProtocolError && !error.retryable) return this.end(error);
+    if (error instanceof ProtocolError && !error.retryable) {
+      this.#phase = "offline";
+      return this.end(error);
+    }
     // Without a connection the next one attaches.
     if (!this.#link.isOnline()) return;
     this.#again(this.view.position, error instanceof ProtocolError ? error.retryAfterMs : undefined);
