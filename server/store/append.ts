@@ -20,7 +20,13 @@ import {
 } from "./layout.ts";
 import type { Owner, Owners } from "./owners.ts";
 import { liveRow, readLast } from "./scan.ts";
-import { StoreDamagedError, type AppendItem, type AppendResult, type IndexRow } from "./store.ts";
+import {
+  StoreDamagedError,
+  type AppendItem,
+  type AppendResult,
+  type IndexRow,
+  type KeyRow,
+} from "./store.ts";
 
 /** Where the rows of an owned session stand, so that moving them needs no read. */
 export type Listed = Pick<IndexRow, "readers" | "updatedAt" | "open">;
@@ -34,7 +40,7 @@ export interface Prior {
   readonly failure?: unknown;
 }
 
-const NOTHING: Prior = {};
+export const NOTHING: Prior = {};
 const NO_ROWS: readonly Buffer[] = [];
 const encoder = new EntryEncoder();
 
@@ -112,38 +118,37 @@ export function readKeySeq(id: string, key: Buffer, value: Buffer): number {
   return unseal(id, key, value, "an idempotency key").readUIntBE(0, 6);
 }
 
-/** What to answer if the batch is written, and what to change in `owners` then. */
-export interface Judged {
-  readonly result: AppendResult;
-  readonly apply?: () => void;
-}
-
-/** Judges an item and, if it passes, adds its rows to the batch. */
+/**
+ * Judges an item and, if it passes, adds its rows to the batch; answers what is true once the batch is written.
+ * `afterwards` gets what must be changed in `owners` then.
+ */
 export function judge(
   batch: Batch,
   owners: Owners<Listed>,
   item: AppendItem,
-  prior: Prior = NOTHING,
-): Judged {
+  prior: Prior,
+  afterwards: (() => void)[],
+): AppendResult {
   const { id, epoch, create: member } = item;
   const owner = member === undefined ? owners.under(item) : undefined;
-  if (member === undefined ? owner === undefined : !owners.alive(member))
-    return { result: { status: "fenced" } };
-  if (prior.failure !== undefined) return { result: { status: "unknown", cause: prior.failure } };
-  if (prior.duplicate !== undefined) return { result: { status: "duplicate", seq: prior.duplicate } };
+  const entitled = member === undefined ? owner !== undefined : owners.alive(member);
+  if (!entitled) return { status: "fenced" };
+  if (prior.failure !== undefined) return { status: "unknown", cause: prior.failure };
+  if (prior.duplicate !== undefined) return { status: "duplicate", seq: prior.duplicate };
   const present = owner?.head ?? prior.head;
   if (present !== undefined && (member !== undefined || present !== item.expectedSeq)) {
-    return { result: { status: "conflict", head: present } };
+    return { status: "conflict", head: present };
   }
   const head = item.expectedSeq + item.entries.length;
-  putEntries(batch, item, prior.keyRows ?? keyRowsOf(item));
+  putEntries(batch, item);
+  if (item.keys !== undefined) putKeys(batch, item.keys, prior.keyRows ?? keyRowsOf(item));
   if (item.index !== undefined) putIndex(batch, id, head, item.index, owner?.row);
   const row = item.index && listed(item.index);
-  const apply = (): void => {
+  afterwards.push(() => {
     if (owner !== undefined) advance(owner, head, row);
     else if (member && row && owners.alive(member)) owners.admit(id, { member, epoch, head, row });
-  };
-  return { result: { status: "ok", seq: head }, apply };
+  });
+  return { status: "ok", seq: head };
 }
 
 function advance(owner: Owner<Listed>, head: number, row: Listed | undefined): void {
@@ -155,16 +160,20 @@ export function listed(index: IndexRow): Listed {
   return { readers: [...index.readers], updatedAt: index.updatedAt, open: index.open };
 }
 
-function putEntries(batch: Batch, item: AppendItem, keyRows: readonly Buffer[]): void {
-  const { id, epoch, entries, expectedSeq } = item;
-  for (const [at, bytes] of entries.entries()) {
-    encoder.encode(id, epoch, expectedSeq + at + 1, bytes);
+function putEntries(batch: Batch, item: AppendItem): void {
+  const { id, epoch } = item;
+  let seq = item.expectedSeq;
+  for (const bytes of item.entries) {
+    encoder.encode(id, epoch, ++seq, bytes);
     batch.put(encoder.key, encoder.value);
   }
-  for (const [at, row] of keyRows.entries()) {
-    const seq = item.keys?.[at]?.seq;
-    if (seq !== undefined) batch.put(row, seal(row, uint48(seq)));
-  }
+}
+
+function putKeys(batch: Batch, keys: readonly KeyRow[], rows: readonly Buffer[]): void {
+  keys.forEach(({ seq }, at) => {
+    const row = rows[at];
+    if (row !== undefined) batch.put(row, seal(row, uint48(seq)));
+  });
 }
 
 function putIndex(batch: Batch, id: string, head: number, index: IndexRow, before: Listed | undefined): void {

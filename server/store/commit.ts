@@ -15,8 +15,8 @@ export interface CommitStats {
 }
 
 export interface CommitQueueOptions {
-  /** Entries in one commit (1000). A single larger item is a commit of its own. */
-  readonly maxBatchEntries?: number;
+  /** Rows in one commit (1000): entries, keys and what an index row brings. A single larger item is a commit of its own. */
+  readonly maxBatchRows?: number;
   /** Bytes in one commit (1 MiB). A single larger item is a commit of its own. */
   readonly maxBatchBytes?: number;
   /** Bytes that may wait (64 MiB); beyond it `append` is refused. */
@@ -59,7 +59,7 @@ export class CommitQueue {
   constructor(store: Pick<Store, "append">, options: CommitQueueOptions = {}) {
     this.#store = store;
     this.#limits = {
-      maxBatchEntries: options.maxBatchEntries ?? 1000,
+      maxBatchRows: options.maxBatchRows ?? 1000,
       maxBatchBytes: options.maxBatchBytes ?? 2 ** 20,
       maxQueuedBytes: options.maxQueuedBytes ?? 64 * 2 ** 20,
       maxQueuedItems: options.maxQueuedItems ?? 100_000,
@@ -119,11 +119,11 @@ export class CommitQueue {
   }
 
   #take(): Waiting[] {
-    const { maxBatchEntries, maxBatchBytes } = this.#limits;
+    const { maxBatchRows, maxBatchBytes } = this.#limits;
     const taken: Waiting[] = [];
     const held: Waiting[] = [];
     const ids = new Set<string>();
-    let entries = 0;
+    let rows = 0;
     let bytes = 0;
     let seen = 0;
     for (const waiting of this.#waiting) {
@@ -131,9 +131,9 @@ export class CommitQueue {
       if (ids.has(item.id)) {
         held.push(waiting);
       } else {
-        entries += item.entries.length;
+        rows += rowsOf(item);
         bytes += waiting.bytes;
-        if (taken.length > 0 && (entries > maxBatchEntries || bytes > maxBatchBytes)) break;
+        if (taken.length > 0 && (rows > maxBatchRows || bytes > maxBatchBytes)) break;
         taken.push(waiting);
         ids.add(item.id);
       }
@@ -176,4 +176,11 @@ function sizeOf(item: AppendItem): number {
   let bytes = ITEM_OVERHEAD_BYTES + (item.index?.info.byteLength ?? 0);
   for (const entry of item.entries) bytes += entry.byteLength;
   return bytes;
+}
+
+/** What a store will write, roughly: preparing rows is what a commit costs the event loop. */
+function rowsOf(item: AppendItem): number {
+  const keys = item.keys?.length ?? 0;
+  const index = item.index === undefined ? 0 : 3 + item.index.readers.length;
+  return item.entries.length + keys + index;
 }

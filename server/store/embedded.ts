@@ -3,7 +3,7 @@
  * the process and ties the parts together (layout, handle, lane, append, scan, slots, purge). Keeps nothing in memory of
  * a session that nobody owns, so neither start-up nor memory depends on how many there are.
  */
-import { deleteListed, judge, listed, readKeySeq, readPriors, type Listed } from "./append.ts";
+import { NOTHING, deleteListed, judge, listed, readKeySeq, readPriors, type Listed } from "./append.ts";
 import { checkBatch, isSessionId } from "./check.ts";
 import { readError, type DirectoryOptions, type Level } from "./directory.ts";
 import { Handle } from "./handle.ts";
@@ -147,11 +147,11 @@ export class EmbeddedStore implements Store {
         sync: true,
         prepare: (level) => readPriors(level, batch),
         build: (rows, priors) => {
-          const judged = batch.map((item, at) => judge(rows, this.#owners, item, priors[at]));
-          return {
-            result: judged.map(({ result }) => result),
-            apply: () => judged.forEach(({ apply }) => apply?.()),
-          };
+          const afterwards: (() => void)[] = [];
+          const result = batch.map((item, at) =>
+            judge(rows, this.#owners, item, priors[at] ?? NOTHING, afterwards),
+          );
+          return { result, apply: () => afterwards.forEach((change) => change()) };
         },
       });
     } catch (cause) {

@@ -132,22 +132,30 @@ test("two items of one session never share a commit and keep their order", async
   assert.equal(gate.batches.map(idsOf), [["ses_0", "ses_1"], ["ses_0", "ses_1"], ["ses_0"]]);
 });
 
-test("a commit is bounded in entries and in bytes, and a larger item passes alone", async () => {
-  const byEntries = new CommitQueue(gate, { maxBatchEntries: 4 });
+test("a commit is bounded in rows and in bytes, and a larger item passes alone", async () => {
+  const byRows = new CommitQueue(gate, { maxBatchRows: 4 });
   gate.openForGood();
   const many = (session: number, count: number): AppendItem =>
     item(session, { entries: Array.from({ length: count }, () => bytes("x")) });
   await Promise.all(
-    [many(0, 2), many(1, 2), many(2, 1), many(3, 9), many(4, 1)].map((one) => byEntries.append(one)),
+    [many(0, 2), many(1, 2), many(2, 1), many(3, 9), many(4, 1)].map((one) => byRows.append(one)),
   );
   assert.equal(gate.batches.map(idsOf), [["ses_0", "ses_1"], ["ses_2"], ["ses_3"], ["ses_4"]]);
+
+  gate.batches.length = 0;
+  const weighty = new CommitQueue(gate, { maxBatchRows: 7 });
+  const index = { readers: ["ada", "bob"], open: false, updatedAt: 1, info: bytes("") };
+  const heads = [3, 3, 2];
+  const weights = [item(0, { index }), item(1, { keys: [{ user: "ada", key: "k", seq: 4 }] }), item(2)];
+  await Promise.all(weights.map((one, at) => weighty.append({ ...one, expectedSeq: heads[at] ?? 0 })));
+  assert.equal(gate.batches.map(idsOf), [["ses_0"], ["ses_1", "ses_2"]]);
 
   gate.batches.length = 0;
   const byBytes = new CommitQueue(gate, { maxBatchBytes: 1000 });
   const big = (session: number, size: number, expectedSeq: number): AppendItem =>
     item(session, { entries: [new Uint8Array(size)], expectedSeq });
   await Promise.all(
-    [big(0, 400, 3), big(1, 400, 3), big(2, 5000, 2), big(4, 1, 2)].map((one) => byBytes.append(one)),
+    [big(0, 400, 4), big(1, 400, 4), big(2, 5000, 3), big(4, 1, 2)].map((one) => byBytes.append(one)),
   );
   assert.equal(gate.batches.map(idsOf), [["ses_0", "ses_1"], ["ses_2"], ["ses_4"]]);
 });
@@ -205,7 +213,7 @@ test("a malformed item is refused alone", async () => {
 });
 
 test("close settles what is queued and refuses what comes after", async () => {
-  const queue = new CommitQueue(gate, { maxBatchEntries: 1 });
+  const queue = new CommitQueue(gate, { maxBatchRows: 1 });
   const answers = [0, 1, 2].map((session) => queue.append(item(session)));
   let closed = false;
   const closing = queue.close().then(() => (closed = true));
@@ -237,7 +245,7 @@ test("counters and the hook tell what was committed", async () => {
 
 test("random load from many sessions loses nothing and keeps every session's order", async () => {
   const random = seeded(seedFromEnvironment());
-  const queue = new CommitQueue(gate, { maxBatchEntries: 7, maxBatchBytes: 3000 });
+  const queue = new CommitQueue(gate, { maxBatchRows: 7, maxBatchBytes: 3000 });
   gate.openForGood();
   const sent = await Promise.all(
     grants.map(async (grant) => {
