@@ -26,6 +26,8 @@ export type RightKind = "admin" | "watch" | "create" | "provide";
 /** Rights of a token that lists none. */
 export const DEFAULT_RIGHTS: readonly string[] = ["create:*"];
 
+const ALL_RIGHTS: readonly string[] = ["admin"];
+
 /** One token: in clear or as its SHA-256 in hexadecimal digits, and whom it stands for. */
 export interface TokenGrant {
   readonly token?: string | undefined;
@@ -71,7 +73,7 @@ function trust(hello: ClientFrameOf<"hello">): Identity {
   const user = hello.user
     ? { id: hello.user.id, name: hello.user.name ?? hello.user.id }
     : { id: "local", name: "local" };
-  return identify(user, false, hello.instance, ["admin"]);
+  return identify(user, false, hello.instance, ALL_RIGHTS);
 }
 
 function identify(

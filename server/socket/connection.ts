@@ -70,6 +70,8 @@ export interface ConnectionHost {
   greeted(connection: Connection): void;
   /** The connection takes no more frames. Called once for every connection. */
   ended(connection: Connection): void;
+  /** Its socket is closed, the last thing that happens to it. */
+  closed(connection: Connection): void;
 }
 
 const PING = new EncodedFrame(encodeFrame({ type: "ping" } satisfies ServerFrame));
@@ -80,7 +82,8 @@ export class Connection implements Subscriber, ToolHost, Watched {
   readonly #host: ConnectionHost;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox;
-  readonly #inFlight = new Set<number>();
+  /** Ids of unanswered requests. Made when first needed: most connections of a busy server are idle. */
+  #inFlight: Set<number> | undefined;
   #encoding: Encoding | undefined;
   #identity: Identity | undefined;
   #gone = false;
@@ -98,16 +101,11 @@ export class Connection implements Subscriber, ToolHost, Watched {
     if (socket.protocol === SUBPROTOCOL_JSON) this.#encoding = "json";
     this.#seenAt = host.clock();
     this.#dueAt = this.#seenAt + host.options.helloTimeoutMs;
-    this.#inbox = new Inbox(
-      {
-        turn: host.turn,
-        onFrame: (frame) => this.#take(frame),
-        onUnreadable: (error) => this.#refuseBad(error),
-        pause: () => socket.pause(),
-        resume: () => socket.resume(),
-      },
-      host.options,
-    );
+    const sink = {
+      frame: (raw: RawFrame) => this.#take(raw),
+      unreadable: (error: ProtocolError) => this.#refuseBad(error),
+    };
+    this.#inbox = new Inbox(sink, socket, host.turn, host.options);
     this.#outbox = new Outbox(
       {
         wire: socket,
@@ -148,7 +146,7 @@ export class Connection implements Subscriber, ToolHost, Watched {
   send(frame: ServerFrame): void {
     if (this.#gone) return;
     if (frame.type === "ok" || frame.type === "error") {
-      if (frame.id !== undefined) this.#inFlight.delete(frame.id);
+      if (frame.id !== undefined) this.#inFlight?.delete(frame.id);
       if (frame.type === "error") this.#host.metrics.errors.add(1, frame.code);
     }
     this.#outbox.push(this.encoding === "json" ? encodeJsonFrame(frame) : encodeFrame(frame));
@@ -261,13 +259,14 @@ export class Connection implements Subscriber, ToolHost, Watched {
   /** Takes a place among the requests in flight, or says why there is none. */
   #admit(frame: ClientFrame & { id: number }): boolean {
     const { maxInFlight } = this.#host.options;
-    if (this.#inFlight.has(frame.id)) {
+    const inFlight = (this.#inFlight ??= new Set());
+    if (inFlight.has(frame.id)) {
       // Without the id: it belongs to the request that is still to be answered.
       const details = { frame: frame.type, id: frame.id };
       this.#refuseBad(new ProtocolError("bad-frame", "id: in use by an unanswered request", { details }));
       return false;
     }
-    if (this.#inFlight.size >= maxInFlight) {
+    if (inFlight.size >= maxInFlight) {
       const error = new ProtocolError("rate-limited", `${maxInFlight} requests are unanswered`);
       this.send(errorFrame(error, frame.id));
       return false;
@@ -277,13 +276,13 @@ export class Connection implements Subscriber, ToolHost, Watched {
       this.send(errorFrame(error, frame.id));
       return false;
     }
-    this.#inFlight.add(frame.id);
+    inFlight.add(frame.id);
     return true;
   }
 
   #refuseBad(error: ProtocolError, id?: number): void {
     this.#host.metrics.framesReceived.add(1, error.code === "unknown-frame" ? "unknown" : "bad");
-    if (id === undefined || !this.#inFlight.has(id)) this.send(errorFrame(error, id));
+    if (id === undefined || !this.#inFlight?.has(id)) this.send(errorFrame(error, id));
     else this.send(errorFrame(error));
     const { maxBadFrames, badFrameWindowMs } = this.#host.options;
     const now = this.#host.clock();
@@ -342,6 +341,7 @@ export class Connection implements Subscriber, ToolHost, Watched {
     this.#closeCode ??= PEER_CODES.has(code) ? String(code) : "other";
     this.#end();
     this.#host.metrics.disconnects.add(1, this.#closeCode);
+    this.#host.closed(this);
   }
 
   #end(successor?: Connection): void {
@@ -349,7 +349,7 @@ export class Connection implements Subscriber, ToolHost, Watched {
     this.#gone = true;
     this.#inbox.close();
     this.#outbox.close();
-    this.#inFlight.clear();
+    this.#inFlight = undefined;
     this.#host.ended(this);
     if (this.#identity === undefined) return;
     this.#host.metrics.connections.add(-1, this.encoding);

@@ -66,6 +66,10 @@ export class Connections {
       draining: () => this.#draining,
       greeted: (connection) => this.#greeted(connection),
       ended: (connection) => this.#ended(connection),
+      closed: (connection) => {
+        this.#sockets.delete(connection);
+        if (this.#sockets.size === 0) this.#onEmpty?.();
+      },
     };
     this.#wheel.start();
   }
@@ -84,10 +88,6 @@ export class Connections {
     const connection = new Connection(socket, this.#host);
     this.#open.add(connection);
     this.#sockets.add(connection);
-    socket.once("close", () => {
-      this.#sockets.delete(connection);
-      if (this.#sockets.size === 0) this.#onEmpty?.();
-    });
     this.#wheel.watch(connection, this.#host.options.helloTimeoutMs);
     return connection;
   }

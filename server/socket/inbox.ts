@@ -7,14 +7,17 @@ import type { Turn, TurnTask } from "./turn.ts";
 
 export type RawFrame = Record<string, unknown>;
 
-export interface InboxParts {
-  readonly turn: Turn;
-  /** Takes a frame; must not throw. */
-  readonly onFrame: (frame: RawFrame) => void;
+/** Where frames go; its methods must not throw. */
+export interface FrameSink {
+  frame(raw: RawFrame): void;
   /** The rest of a message cannot be read. */
-  readonly onUnreadable: (error: ProtocolError) => void;
-  readonly pause: () => void;
-  readonly resume: () => void;
+  unreadable(error: ProtocolError): void;
+}
+
+/** What is stopped while more frames wait than are fair. */
+export interface Pausable {
+  pause(): void;
+  resume(): void;
 }
 
 export interface InboxOptions {
@@ -23,7 +26,9 @@ export interface InboxOptions {
 }
 
 export class Inbox implements TurnTask {
-  readonly #parts: InboxParts;
+  readonly #sink: FrameSink;
+  readonly #source: Pausable;
+  readonly #turn: Turn;
   readonly #framesPerTurn: number;
   #current: Iterator<RawFrame> | undefined;
   /** Messages that the socket still had when it was paused. */
@@ -33,8 +38,10 @@ export class Inbox implements TurnTask {
   #paused = false;
   #closed = false;
 
-  constructor(parts: InboxParts, options: InboxOptions = {}) {
-    this.#parts = parts;
+  constructor(sink: FrameSink, source: Pausable, turn: Turn, options: InboxOptions = {}) {
+    this.#sink = sink;
+    this.#source = source;
+    this.#turn = turn;
     this.#framesPerTurn = options.framesPerTurn ?? 256;
   }
 
@@ -54,7 +61,7 @@ export class Inbox implements TurnTask {
     if (this.#closed) return;
     this.#paused = false;
     this.#drain();
-    if (!this.#paused) this.#parts.resume();
+    if (!this.#paused) this.#source.resume();
   }
 
   close(): void {
@@ -67,8 +74,8 @@ export class Inbox implements TurnTask {
     while (this.#current !== undefined) {
       if (!this.#mayTake()) {
         this.#paused = true;
-        this.#parts.pause();
-        this.#parts.turn.later(this);
+        this.#source.pause();
+        this.#turn.later(this);
         return;
       }
       this.#step(this.#current);
@@ -82,13 +89,11 @@ export class Inbox implements TurnTask {
     } catch (error) {
       this.#advance();
       const cause = error instanceof ProtocolError ? error : undefined;
-      this.#parts.onUnreadable(
-        cause ?? new ProtocolError("bad-frame", "cannot be decoded", { cause: error }),
-      );
+      this.#sink.unreadable(cause ?? new ProtocolError("bad-frame", "cannot be decoded", { cause: error }));
       return;
     }
     if (next.done === true) this.#advance();
-    else this.#parts.onFrame(next.value);
+    else this.#sink.frame(next.value);
   }
 
   #advance(): void {
@@ -96,7 +101,7 @@ export class Inbox implements TurnTask {
   }
 
   #mayTake(): boolean {
-    const turn = this.#parts.turn.number;
+    const turn = this.#turn.number;
     if (turn !== this.#turnNumber) {
       this.#turnNumber = turn;
       this.#taken = 0;
