@@ -133,6 +133,7 @@ From code:
   const { session } = await client.createSession({ agent: "${agent}" });
   const chat = await client.attach(session);
   console.log((await chat.ask("Hello!")).text);
+  client.close();
 
 Ctrl-C stops it${port === 4787 ? "" : ` (port ${port})`}. The log follows on stderr.
 
