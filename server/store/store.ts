@@ -89,6 +89,10 @@ export interface ListPage {
   readonly cursor?: string;
 }
 
+/**
+ * A store that is out of work says so by StoreUnavailableError from every method but `append`, which answers `unknown`
+ * for each item. After `unknown` nothing remembered of any session may be trusted: their next append is `fenced`.
+ */
 export interface Store {
   /** Enter the set of processes that may own sessions; `ttlMs` without heartbeat and its grants are free. */
   join(node: string, ttlMs: number): Promise<Member>;
