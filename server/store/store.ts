@@ -91,7 +91,7 @@ export interface ListPage {
 
 /**
  * A store that is out of work says so by StoreUnavailableError from every method but `append`, which answers `unknown`
- * for each item. After `unknown` nothing remembered of any session may be trusted: their next append is `fenced`.
+ * for each item. A failed write voids every grant: sessions that took no part in it are `fenced` at their next append.
  */
 export interface Store {
   /** Enter the set of processes that may own sessions; `ttlMs` without heartbeat and its grants are free. */
