@@ -6,7 +6,7 @@
  */
 import { fold, cut } from "../../protocol/state.ts";
 import type { SessionState } from "../../protocol/frames.ts";
-import { Proxy } from "../support/proxy.ts";
+import { startProxy, type Proxy } from "../support/proxy.ts";
 import { Reader } from "../support/reader.ts";
 import { TestServer } from "../support/server.ts";
 import { assert, suite } from "../support/suite.ts";
@@ -126,8 +126,7 @@ class Flaky {
     const random = this.#random;
     const { reader } = this;
     const before = reader.position;
-    this.#proxy.plan = () =>
-      kind === "after bytes" ? { cutAfter: 200 + random.int(3000), pieceBytes: 700 } : {};
+    this.#proxy.cutAfter(kind === "after bytes" ? 200 + random.int(3000) : undefined);
     if (kind === "in replay") {
       const goal = (reader.position?.seq ?? 0) + 6;
       await this.#busy.reference.until(
@@ -169,7 +168,7 @@ class Flaky {
 
   /** Catches up with a log that does not grow any more. */
   async finish(head: number): Promise<void> {
-    this.#proxy.plan = () => ({});
+    this.#proxy.cutAfter(undefined);
     await this.reader.enter(await this.#connect());
     await this.reader.until(() => this.reader.position?.seq === head, `entry ${head}`);
   }
@@ -189,7 +188,7 @@ class Flaky {
   /** The old connection's end, or, before it is noticed, the next one's beginning. */
   #leave(kind: Kind): void {
     const wire = this.#wire;
-    if (kind === "half-open") this.#proxy.stall();
+    if (kind === "half-open") this.#proxy.halfOpen();
     else if (kind !== "superseded") wire?.cut();
     else
       void wire?.closed.then(({ code }) => {
@@ -228,7 +227,7 @@ test(
       const { busy, created } = await Busy.begin(random.fork());
       const oneReader = async (at: number): Promise<void> => {
         const own = random.fork();
-        const proxy = await Proxy.start(server.port);
+        const proxy = await startProxy({ port: server.port });
         const flaky = new Flaky(beginning(busy.session, created, at, own), busy, proxy, own);
         for (let cycle = 0; cycle < CUTS; cycle++) {
           await flaky.live(KINDS[(number + at + cycle) % KINDS.length]!);
@@ -313,7 +312,7 @@ test(
       const { input } = await say(writer, session, `${sent} `.repeat(14_000));
       await reference.runOf(input as string);
     }
-    const proxy = await Proxy.start(server.port);
+    const proxy = await startProxy({ port: server.port });
     const reader = Reader.fromStart(session);
     const instance = "ins_replay";
     for (const goal of [20, 120, 220]) {
@@ -321,7 +320,7 @@ test(
       await reader.attach(wire);
       await reader.until(() => reader.position!.seq >= goal, `entry ${goal}`);
       assert.not.ok(reader.live, "the replay is not over");
-      if (goal === 120) proxy.stall();
+      if (goal === 120) proxy.halfOpen();
       else wire.cut();
     }
     const late = await Wire.connect(server.url, { instance });

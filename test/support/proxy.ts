@@ -1,157 +1,159 @@
 /**
- * A TCP proxy that does what bad networks do: cuts after so many bytes, stalls both ways without a word (half-open),
- * delays, and breaks data into small pieces. Owns the sockets on both sides; never looks into the bytes.
+ * A TCP proxy between a client and a server, with faults on demand: cut, also after so many bytes, stall, half-open,
+ * delay, refuse. Owns sockets only and looks into nothing that passes.
  */
-import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { createServer, connect } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 
-/** What happens to one connection through the proxy. */
-export interface LinkPlan {
-  /** Both sides are reset once this many bytes went to the client. */
-  readonly cutAfter?: number;
-  /** ms that every chunk takes longer, both ways. */
-  readonly delayMs?: number;
-  /** Bytes to the client are written in pieces of at most this many. */
-  readonly pieceBytes?: number;
+export interface Proxy {
+  readonly port: number;
+  /** `ws://127.0.0.1:<port>/ws` */
+  readonly url: string;
+  /** Connections that are open now, and that were ever made. */
+  readonly open: number;
+  readonly total: number;
+  /** Resets every connection. */
+  cut(): void;
+  /** Connections that are made from now on end when the client has been sent this many bytes; undefined: they do not. */
+  cutAfter(bytes: number | undefined): void;
+  /** The connections of now go silent for good, and neither side is told; new ones work. */
+  halfOpen(): void;
+  /** From now on nothing passes in either direction, while all connections stay open; `flow` ends it. */
+  stall(): void;
+  /** Only what the server says is held back; the client is still heard. */
+  stallServer(): void;
+  flow(): void;
+  /** Each piece takes this long from now on, in order. */
+  delay(ms: number): void;
+  /** New connections are reset, or accepted again. */
+  refuse(refused: boolean): void;
+  close(): Promise<void>;
 }
 
-export class Proxy {
-  /** Asked for each new connection. */
-  plan: () => LinkPlan = () => ({});
-  readonly #server: Server;
-  readonly #links = new Set<Link>();
-  #target: number;
-
-  private constructor(server: Server, target: number) {
-    this.#server = server;
-    this.#target = target;
-  }
-
-  /** Forwards to a port of this machine. */
-  static start(target: number): Promise<Proxy> {
-    const server = createServer({ noDelay: true, pauseOnConnect: true });
-    const proxy = new Proxy(server, target);
-    server.on("connection", (socket) => proxy.#accept(socket));
-    return new Promise((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(0, "127.0.0.1", () => resolve(proxy));
-    });
-  }
-
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  /** Where the server's WebSocket is, through the proxy. */
-  get url(): string {
-    return `ws://127.0.0.1:${this.port}/ws`;
-  }
-
-  /** Connections that are open now. */
-  get size(): number {
-    return this.#links.size;
-  }
-
-  /** New connections go there, as after a restart of the server. */
-  retarget(port: number): void {
-    this.#target = port;
-  }
-
-  /** Resets every connection, on both sides. */
-  cut(): void {
-    for (const link of this.#links) link.cut();
-  }
-
-  /** Nothing moves any more on the connections of now, and neither side is told. */
-  stall(): void {
-    for (const link of this.#links) link.stall();
-  }
-
-  /** What was stalled moves again. */
-  resume(): void {
-    for (const link of this.#links) link.resume();
-  }
-
-  close(): Promise<void> {
-    this.cut();
-    return new Promise((resolve) => this.#server.close(() => resolve()));
-  }
-
-  #accept(client: Socket): void {
-    const upstream = connect({ host: "127.0.0.1", port: this.#target, noDelay: true });
-    const link = new Link(client, upstream, this.plan(), () => this.#links.delete(link));
-    this.#links.add(link);
-  }
+interface Pair {
+  readonly client: Socket;
+  readonly server: Socket;
+  silent: boolean;
 }
 
-class Link {
-  readonly #client: Socket;
-  readonly #server: Socket;
-  readonly #plan: LinkPlan;
-  readonly #gone: () => void;
-  #stalled = false;
-  #down = 0;
+export async function startProxy(target: { readonly host?: string; readonly port: number }): Promise<Proxy> {
+  const pairs = new Set<Pair>();
+  let total = 0;
+  let refused = false;
+  let delayMs = 0;
+  let limit: number | undefined;
+  const stalled = { client: false, server: false };
 
-  constructor(client: Socket, server: Socket, plan: LinkPlan, gone: () => void) {
-    this.#client = client;
-    this.#server = server;
-    this.#plan = plan;
-    this.#gone = gone;
-    client.on("data", (chunk) => this.#later(() => server.write(chunk)));
-    server.on("data", (chunk) => this.#later(() => this.#toClient(chunk)));
-    client.on("end", () => this.#later(() => server.end()));
-    server.on("end", () => this.#later(() => client.end()));
+  const listener = createServer((client) => {
+    total++;
+    if (refused) {
+      client.resetAndDestroy();
+      return;
+    }
+    const server = connect({ host: target.host ?? "127.0.0.1", port: target.port });
+    const pair = { client, server, silent: false };
+    pairs.add(pair);
+    forward(client, server);
+    forward(server, client, limit);
+    if (stalled.client) client.pause();
+    if (stalled.server) server.pause();
     for (const socket of [client, server]) {
-      socket.on("error", () => this.cut());
-      socket.on("close", () => this.#closed());
+      socket.setNoDelay(true);
+      // A reset is what this proxy is for.
+      socket.on("error", () => undefined);
+      socket.on("close", () => {
+        if (pair.silent && !(client.destroyed && server.destroyed)) return;
+        pairs.delete(pair);
+        client.destroy();
+        server.destroy();
+      });
     }
-    client.resume();
-  }
+  });
 
-  cut(): void {
-    for (const socket of [this.#client, this.#server]) if (!socket.destroyed) socket.resetAndDestroy();
-  }
-
-  stall(): void {
-    this.#stalled = true;
-    this.#client.pause();
-    this.#server.pause();
-  }
-
-  resume(): void {
-    this.#stalled = false;
-    this.#client.resume();
-    this.#server.resume();
-  }
-
-  #toClient(chunk: Buffer): void {
-    const { cutAfter = Infinity, pieceBytes = chunk.length } = this.#plan;
-    const left = Math.min(chunk.length, cutAfter - this.#down);
-    this.#down += left;
-    for (let at = 0; at < left; at += pieceBytes) {
-      this.#client.write(chunk.subarray(at, Math.min(left, at + pieceBytes)));
-    }
-    if (this.#down < cutAfter) return;
-    // A reset would throw away what the client has not read yet.
-    this.#client.destroySoon();
-    this.#server.resetAndDestroy();
-  }
-
-  /** In order, for every chunk waits equally long. */
-  #later(act: () => void): void {
-    const { delayMs } = this.#plan;
-    const unlessOver = (): void => {
-      if (!this.#client.destroyed && !this.#server.destroyed) act();
+  const forward = (from: Socket, to: Socket, most = Infinity): void => {
+    let last = Promise.resolve();
+    let left = most;
+    const pass = (data: Buffer): void => {
+      if (!to.writable) return;
+      to.write(data.subarray(0, left));
+      left -= data.length;
+      if (left > 0) return;
+      // What came before is still read.
+      to.destroySoon();
+      from.resetAndDestroy();
     };
-    if (delayMs === undefined) unlessOver();
-    else setTimeout(unlessOver, delayMs).unref();
-  }
-
-  /** One side is closed: so is the other, unless nobody must learn of it. */
-  #closed(): void {
-    if (!this.#stalled) {
-      if (!this.#client.destroyed) this.#client.destroySoon();
-      if (!this.#server.destroyed) this.#server.destroySoon();
+    from.on("data", (data) => {
+      if (delayMs === 0) {
+        void last.then(() => pass(data));
+        return;
+      }
+      const until = performance.now() + delayMs;
+      last = last
+        .then(
+          () => new Promise<void>((resolve) => setTimeout(resolve, Math.max(0, until - performance.now()))),
+        )
+        .then(() => pass(data));
+    });
+    from.on("end", () => void last.then(() => to.end()));
+  };
+  const apply = (): void => {
+    for (const { client, server, silent } of pairs) {
+      if (silent) continue;
+      if (stalled.client) client.pause();
+      else client.resume();
+      if (stalled.server) server.pause();
+      else server.resume();
     }
-    if (this.#client.destroyed && this.#server.destroyed) this.#gone();
-  }
+  };
+
+  await new Promise<void>((resolve, reject) => {
+    listener.once("error", reject);
+    listener.listen(0, "127.0.0.1", resolve);
+  });
+  const { port } = listener.address() as AddressInfo;
+  const cut = (): void => {
+    for (const { client, server } of pairs) {
+      client.resetAndDestroy();
+      server.resetAndDestroy();
+    }
+  };
+  const stall = (client: boolean, server: boolean): void => {
+    stalled.client = client;
+    stalled.server = server;
+    apply();
+  };
+  return {
+    port,
+    url: `ws://127.0.0.1:${port}/ws`,
+    get open() {
+      return pairs.size;
+    },
+    get total() {
+      return total;
+    },
+    cut,
+    cutAfter(bytes) {
+      limit = bytes;
+    },
+    halfOpen() {
+      for (const pair of pairs) {
+        pair.silent = true;
+        pair.client.pause();
+        pair.server.pause();
+      }
+    },
+    stall: () => stall(true, true),
+    stallServer: () => stall(false, true),
+    flow: () => stall(false, false),
+    delay(ms) {
+      delayMs = ms;
+    },
+    refuse(value) {
+      refused = value;
+    },
+    async close() {
+      cut();
+      await new Promise<void>((resolve) => listener.close(() => resolve()));
+    },
+  };
 }
