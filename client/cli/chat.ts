@@ -13,6 +13,7 @@ import {
   connectAs,
   DEFAULT_URL,
   firstOnline,
+  ownCommand,
   parse,
   reportConnection,
   UsageError,
@@ -85,6 +86,7 @@ class Room {
   readonly #interactive: boolean;
   #leave!: (code: number) => void;
   #failed = false;
+  #ended = false;
   /** Lines are handled one after the other: the order of what was typed is the order of what is sent. */
   #lines: Promise<void> = Promise.resolve();
 
@@ -118,7 +120,8 @@ class Room {
     this.#output.write(`# session ${id}${agent}\n`, "faint");
     if (!isNew) return;
     const url = common.url === DEFAULT_URL ? "" : ` --url ${oneLine(common.url, 300)}`;
-    this.#output.write(`# join from another terminal: haulout chat ${id}${url} --as NAME\n`, "faint");
+    const command = ownCommand();
+    this.#output.write(`# join from another terminal: ${command} chat ${id}${url} --as NAME\n`, "faint");
   }
 
   #follow(tail: number): void {
@@ -227,11 +230,13 @@ class Room {
   }
 
   #fail(why: string): void {
+    if (this.#ended) return;
     this.#output.notice(why);
     this.#leave(1);
   }
 
   #end(): void {
+    this.#ended = true;
     this.#conversation.end();
     this.#output.close();
     // Nothing more is read; an open pipe must not keep the process.

@@ -2,6 +2,7 @@
  * Options that the client's commands share: where the server is, who this is, what is printed. Owns parsing, the
  * environment and the connection that follows from them; prints nothing.
  */
+import { relative } from "node:path";
 import { parseArgs } from "node:util";
 import type { ParseArgsConfig } from "node:util";
 import { connect } from "../client.ts";
@@ -104,6 +105,14 @@ export async function firstOnline(client: Client, common: CommonOptions): Promis
 function cannotReach(client: Client, common: CommonOptions): string {
   const why = client.status.reason === undefined ? "" : ` (${oneLine(client.status.reason)})`;
   return `cannot reach ${common.url}${why}; is the server running? start one with: haulout serve`;
+}
+
+/** How this program is called again, for hints. */
+export function ownCommand(): string {
+  const script = process.argv[1] ?? "";
+  if (!script.endsWith(".js")) return script.includes("node_modules") ? "npx haulout" : "haulout";
+  const path = relative(process.cwd(), script);
+  return `node ${path.startsWith("..") ? script : path}`;
 }
 
 /** Says when the connection is lost and when it is back. */

@@ -58,12 +58,13 @@ export async function tools(args: string[]): Promise<number> {
   const client = connectAs(common, instance === undefined ? {} : { instance });
   const say = (line: string): void => void (common.json || process.stdout.write(`${line}\n`));
   if (!common.json) reportConnection(client, plainOutput(process.stdout, process.stderr));
+  let over = false;
   const closed = new Promise<number>((done) => {
     client.on("status", ({ state, reason, retryAt }) => {
       if (state === "connecting" && retryAt !== undefined && !common.json) {
         process.stderr.write(`cannot reach ${common.url} (${oneLine(reason ?? "")}), trying again\n`);
       }
-      if (state !== "closed") return;
+      if (state !== "closed" || over) return;
       process.stderr.write(`closed: ${oneLine(reason ?? "")}\n`);
       done(1);
     });
@@ -87,6 +88,7 @@ export async function tools(args: string[]): Promise<number> {
     }
     return code;
   } finally {
+    over = true;
     client.close();
   }
 }

@@ -2,7 +2,10 @@
  * `haulout watch`: the entries of a session, or of all that run, as readable lines. Owns the form of a line; it sends
  * nothing but what watching needs.
  */
+import { setTimeout as wait } from "node:timers/promises";
+import type { SessionInfo } from "../../protocol/content.ts";
 import type { EventFrame } from "../../protocol/entries.ts";
+import type { ProtocolError } from "../../protocol/errors.ts";
 import type { Client } from "../client.ts";
 import type { SessionHandle } from "../session.ts";
 import { textOf } from "./conversation.ts";
@@ -15,14 +18,15 @@ import { brief, duration, nameOf, oneLine } from "./text.ts";
 const HELP = `usage: haulout watch [SESSION] [options]
 
 With a session: prints its entries, from the first one on, as they are in its log.
-Without: lists the sessions that you may see and prints what happens in them from now on (the 50 last used; there
-is no feed of all sessions yet).
+Without: lists the sessions that you may see and prints what happens in them from now on, in new ones too (in the 50
+last used; looked up every 2 s, for there is no feed of all sessions yet).
 
   --new          with a session: only what happens from now on
 ${COMMON_HELP}
 `;
 
 const MOST = 50;
+const LOOK_EVERY_MS = 2_000;
 
 export async function watch(args: string[]): Promise<number> {
   const { common, positionals, values } = parse(args, { new: { type: "boolean" } } as const, 1);
@@ -31,21 +35,30 @@ export async function watch(args: string[]): Promise<number> {
     return 0;
   }
   const client = connectAs(common);
-  const output = plainOutput(process.stdout, process.stderr);
-  if (!common.json) reportConnection(client, output);
+  if (!common.json) reportConnection(client, plainOutput(process.stdout, process.stderr));
+  const stop = new AbortController();
+  const closed = new Promise<number>((resolve) => {
+    client.on("status", ({ state, reason }) => {
+      if (state !== "closed" || stop.signal.aborted) return;
+      process.stderr.write(`closed: ${oneLine(reason ?? "")}\n`);
+      resolve(1);
+    });
+  });
   try {
     await firstOnline(client, common);
     const [session] = positionals;
-    const ended =
+    const watching =
       session === undefined
-        ? watchAll(client, common)
+        ? watchAll(client, common, stop.signal)
         : watchOne(client, common, session, values["new"] === true);
-    return await Promise.race([untilSignal(), ended]);
+    return await Promise.race([untilSignal(), closed, watching]);
   } finally {
+    stop.abort();
     client.close();
   }
 }
 
+/** Resolves with an exit code when nothing more can come. */
 async function watchOne(
   client: Client,
   common: CommonOptions,
@@ -54,45 +67,43 @@ async function watchOne(
 ): Promise<number> {
   const handle = await client.attach(id, onlyNew ? { tail: 0 } : { after: { epoch: 0, seq: 0 } });
   if (!common.json) handle.on("entry", (entry) => void process.stdout.write(`${lineOf(entry)}\n`));
-  return endOf(client, [handle], common);
+  const error = await new Promise<ProtocolError>((resolve) => handle.on("detached", resolve));
+  throw error;
 }
 
-async function watchAll(client: Client, common: CommonOptions): Promise<number> {
-  const { items, cursor } = await client.listSessions({ limit: MOST });
-  const running = items.filter((item) => item.state === "running" || item.state === "waiting");
-  if (!common.json) {
-    const more = cursor === undefined ? "" : ", the last used of more";
-    process.stdout.write(`watching ${items.length} sessions${more}; ${running.length} running\n`);
-    for (const item of running)
-      process.stdout.write(`  ${item.id} ${nameOf(item.agent)} ${oneLine(item.title ?? "")}\n`);
-  }
-  const handles: SessionHandle[] = [];
-  for (const item of items) {
-    const handle = await client.attach(item.id, { tail: 0 });
-    handles.push(handle);
-    if (!common.json) {
+async function watchAll(client: Client, common: CommonOptions, signal: AbortSignal): Promise<number> {
+  const began = Date.now();
+  const watched = new Map<string, SessionHandle>();
+  for (let first = true; ; first = false) {
+    const { items, cursor } = await client.listSessions({ limit: MOST }, { timeoutMs: Infinity });
+    if (first && !common.json) introduce(items, cursor !== undefined);
+    const listed = new Set(items.map((item) => item.id));
+    for (const [id, handle] of watched) {
+      if (listed.has(id)) continue;
+      handle.detach();
+      watched.delete(id);
+    }
+    for (const item of items) {
+      if (watched.get(item.id)?.ended === undefined && watched.has(item.id)) continue;
+      // One that began while we watch is shown from its beginning.
+      const from = item.createdAt > began && !first ? { after: { epoch: 0, seq: 0 } } : { tail: 0 };
+      const handle = await client.attach(item.id, from).catch(() => undefined);
+      if (handle === undefined) continue;
+      watched.set(item.id, handle);
+      if (common.json) continue;
       handle.on("entry", (entry) => void process.stdout.write(`${entry.session} ${lineOf(entry)}\n`));
     }
+    await wait(LOOK_EVERY_MS, undefined, { signal });
   }
-  return endOf(client, handles, common);
 }
 
-/** Resolves with an exit code when nothing more can come. */
-function endOf(client: Client, handles: readonly SessionHandle[], common: CommonOptions): Promise<number> {
-  return new Promise((resolve) => {
-    let left = handles.length;
-    for (const handle of handles) {
-      handle.on("detached", (error) => {
-        if (!common.json) process.stderr.write(`${handle.id}: ${oneLine(error.message)}\n`);
-        if (--left === 0) resolve(1);
-      });
-    }
-    client.on("status", ({ state, reason }) => {
-      if (state !== "closed") return;
-      process.stderr.write(`closed: ${oneLine(reason ?? "")}\n`);
-      resolve(1);
-    });
-  });
+function introduce(items: readonly SessionInfo[], more: boolean): void {
+  const running = items.filter((item) => item.state === "running" || item.state === "waiting");
+  const which = more ? `the ${items.length} sessions last used` : `${items.length} sessions`;
+  process.stdout.write(`watching ${which}, ${running.length} running\n`);
+  for (const item of running) {
+    process.stdout.write(`  ${item.id} ${nameOf(item.agent)} ${oneLine(item.title ?? "")}\n`);
+  }
 }
 
 /** An entry on one line: its seq, time, type, who caused it, and what matters of its body. */

@@ -40,7 +40,7 @@ export class Log {
 
   /** An input that is queued and taken by a run of its own. */
   asked(text: string, ids: { input: string; run: string }): EventFrame[] {
-    const { input, run } = ids;
+    const { input } = ids;
     const queued = this.add(
       { type: "input-queued", input, key: `key-${input}`, content: text, mode: "queue" },
       { actor: ann },
