@@ -14,6 +14,8 @@ const OPTIONS = {
   structuredClone: false,
   encodeUndefinedAsNil: true,
   int64AsType: "number",
+  // A payload may have a key `toJSON`; it is no method.
+  useToJSON: false,
 } as const;
 const packr = new Packr(OPTIONS);
 const unpackr = new Unpackr(OPTIONS);
