@@ -133,10 +133,10 @@ test("cancel during a tool call whose executor answers ends the run within a sec
     assert.is(reasonOf(finished), "cancelled");
     assert.equal(await Promise.all(answered), ["stored", "stored"]);
     const results = started.reader.entries.flatMap(({ entry: { event } }) =>
-      event.type === "tool-result" ? [[event.call, event.outcome]] : [],
+      event.type === "tool-result" ? [`${event.call} ${event.outcome}`] : [],
     );
-    const expected = asked.map(({ call }, at) => [call, outcomes[(sample + at) % 3]]);
-    assert.equal(results.toSorted(), expected.toSorted(), "each call has its outcome");
+    const expected = asked.map(({ call }, at) => `${call} ${outcomes[(sample + at) % 3]}`);
+    assert.equal(new Set(results), new Set(expected), "each call has its outcome");
     const { session, reader } = started;
     assert.equal(reader.state!.calls, []);
     const next = await reader.runOf((await say(wire, session, "still there?"))["input"] as string);

@@ -12,6 +12,8 @@ export interface Proxy {
   /** Connections that are open now, and that were ever made. */
   readonly open: number;
   readonly total: number;
+  /** New connections go to this port, as after a restart of the server. */
+  target(port: number): void;
   /** Resets every connection. */
   cut(): void;
   /** Connections that are made from now on end when the client has been sent this many bytes; undefined: they do not. */
@@ -36,7 +38,8 @@ interface Pair {
   silent: boolean;
 }
 
-export async function startProxy(target: { readonly host?: string; readonly port: number }): Promise<Proxy> {
+export async function startProxy(first: { readonly host?: string; readonly port: number }): Promise<Proxy> {
+  let target = first;
   const pairs = new Set<Pair>();
   let total = 0;
   let refused = false;
@@ -130,6 +133,9 @@ export async function startProxy(target: { readonly host?: string; readonly port
     },
     get total() {
       return total;
+    },
+    target(to) {
+      target = { ...target, port: to };
     },
     cut,
     cutAfter(bytes) {
