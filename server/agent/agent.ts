@@ -3,7 +3,7 @@
  * see and do never changes while a run holds it. Never runs anything.
  */
 import { z } from "zod";
-import { toolName } from "../../protocol/content.ts";
+import { json, toolName } from "../../protocol/content.ts";
 
 export const toolChoice = z.union([
   z.enum(["auto", "none", "required"]),
@@ -17,8 +17,18 @@ export const agentDefinition = z.strictObject({
   description: z.string().max(4096).default(""),
   /** The system prompt. */
   instructions: z.string().default(""),
-  /** `provider:name`, or `scripted`. */
+  /** `provider:name`, `module:./file.js`, or `scripted`. */
   model: z.string().min(1).default("scripted"),
+  /** Models that are asked in turn when the one before fails before it has said anything. */
+  fallback: z.array(z.string().min(1)).max(8).optional(),
+  /** How the models are asked; what one does not know, it ignores. */
+  temperature: z.number().min(0).max(2).optional(),
+  /** Tokens of one answer, reasoning included; the provider's own limit unless told. */
+  maxOutputTokens: z.int().min(1).optional(),
+  /** By provider, as its package documents them: `{"anthropic": {"effort": "high"}}`. */
+  providerOptions: z.record(z.string(), z.record(z.string(), json)).optional(),
+  /** Sent with each request to a model. Never logged. */
+  headers: z.record(z.string(), z.string()).optional(),
   /** Names of the tools it may see; empty: every server tool and the session's own. */
   tools: z.array(toolName).default([]),
   /** Model calls in one run. */

@@ -6,16 +6,20 @@ import type { JsonValue, MessagePart } from "../../protocol/content.ts";
 import type { PartKind } from "../../protocol/frames.ts";
 import { newId } from "../../protocol/ids.ts";
 import { checkPayload, cutText, measure, toJsonValue } from "../../protocol/values.ts";
-import { MAX_PAYLOAD_BYTES } from "../../protocol/version.ts";
+import { MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, MAX_PAYLOAD_ITEMS } from "../../protocol/version.ts";
 import type { ModelPart } from "../model/model.ts";
+import { recallPart } from "./recall.ts";
+import type { Recalled } from "./recall.ts";
 
 const MAX_TOOL_NAME = 256;
 /** Parts of one message; what a model begins beyond them is left out, so that the message fits a frame's bounds. */
 const MAX_PARTS = 512;
+const MAX_ERROR_TEXT = 4096;
+const NO_OUTPUT = "outcome-unknown: the model's provider gave no result";
 
 interface Block {
   readonly part: number;
-  readonly kind: PartKind;
+  readonly kind: PartKind | "file";
   readonly call?: string;
   readonly tool?: string;
   text: string;
@@ -24,6 +28,11 @@ interface Block {
   truncated: boolean;
   /** JSON text of a complete call. */
   input?: string;
+  /** The provider runs this call, and that is what came of it. */
+  executed?: boolean;
+  output?: { readonly ok: boolean; readonly value: JsonValue | undefined };
+  file?: { readonly mediaType: string; readonly url: string };
+  state?: JsonValue;
 }
 
 /** A call that the model asked for. `fault`: why its input cannot be used at all. */
@@ -45,6 +54,7 @@ export class Draft {
   readonly id: string;
   readonly #blocks = new Map<string, Block>();
   #budget = MAX_PAYLOAD_BYTES;
+  #items = MAX_PAYLOAD_ITEMS;
 
   constructor(id: string) {
     this.id = id;
@@ -55,6 +65,8 @@ export class Draft {
   }
 
   add(part: Exclude<ModelPart, { type: "finish" }>): DraftChange {
+    if (part.type === "file") return this.#addFile(part);
+    if (part.type === "tool-output") return this.#addOutput(part);
     const kind: PartKind = part.type === "tool-call" ? "tool-input" : part.type;
     const key = `${kind}/${part.block}`;
     let block = this.#blocks.get(key);
@@ -65,9 +77,11 @@ export class Draft {
       block = { part: this.#blocks.size, kind, text: "", carry: "", truncated: false, ...named };
       this.#blocks.set(key, block);
     }
+    if ("state" in part && part.state !== undefined && this.#fits(part.state)) block.state = part.state;
     let text: string;
     if (part.type === "tool-call") {
       block.input = part.input;
+      if (part.executed) block.executed = true;
       // A call that was announced by nothing shows its input whole.
       text = block.text === "" ? this.#take(block, part.input) : "";
     } else {
@@ -76,6 +90,36 @@ export class Draft {
     const { part: number, call, tool } = block;
     const named = { ...(call === undefined ? {} : { call }), ...(tool === undefined ? {} : { tool }) };
     return begins ? { begins: { part: number, kind, ...named }, part: number, text } : { part: number, text };
+  }
+
+  /** A file is in the committed message only; one that does not fit is named in its place. */
+  #addFile({ mediaType, url }: { mediaType: string; url: string }): DraftChange {
+    const part = this.#blocks.size;
+    if (part >= MAX_PARTS) return { part: 0, text: "" };
+    const file = this.#fits(url) ? { mediaType: cutText(mediaType, 256), url } : undefined;
+    const text = file === undefined ? `[a file of type ${cutText(mediaType, 256)}, too large to keep]` : "";
+    const kind = "file" as const;
+    const block: Block = { part, kind, text, carry: "", truncated: file === undefined };
+    if (file !== undefined) block.file = file;
+    this.#blocks.set(`file/${part}`, block);
+    return { part, text: "" };
+  }
+
+  #addOutput(part: { block: string; ok: boolean; value: JsonValue }): DraftChange {
+    const block = this.#blocks.get(`tool-input/${part.block}`);
+    if (block === undefined) return { part: 0, text: "" };
+    const { ok, value } = part;
+    block.output = { ok, value: this.#fits(value) ? value : undefined };
+    return { part: block.part, text: "" };
+  }
+
+  /** Takes a whole value from the budgets, or nothing. */
+  #fits(value: JsonValue): boolean {
+    const { bytes, depth, items } = measure(value);
+    if (bytes > this.#budget || items > this.#items || depth > MAX_PAYLOAD_DEPTH) return false;
+    this.#budget -= bytes;
+    this.#items -= items;
+    return true;
   }
 
   #take(block: Block, added: string): string {
@@ -103,27 +147,21 @@ export class Draft {
   finish(withCalls: boolean): { parts: MessagePart[]; calls: AskedCall[]; text: string } {
     const parts: MessagePart[] = [];
     const calls: AskedCall[] = [];
+    const recalled: Recalled[] = [];
+    let text = "";
     for (const block of this.#blocks.values()) {
-      if (block.kind === "tool-input") {
-        if (!withCalls || block.input === undefined) continue;
-        const call = askedCall(block);
-        calls.push(call);
-        parts.push({
-          type: "dynamic-tool",
-          toolName: call.tool,
-          toolCallId: call.call,
-          state: "input-available",
-          input: call.input,
-        });
-      } else if (block.text !== "") {
-        parts.push({
-          type: block.kind,
-          text: block.text,
-          ...(block.truncated ? { truncated: true as const } : {}),
-        });
+      const { state, executed } = block;
+      const shown = shownPart(block, withCalls);
+      if (shown === undefined) continue;
+      if (state !== undefined || executed) {
+        const part = { part: parts.length, ...(state === undefined ? {} : { state }) };
+        recalled.push(executed ? { ...part, executed } : part);
       }
+      parts.push(shown.part);
+      if (shown.call !== undefined) calls.push(shown.call);
+      if (block.kind === "text") text += block.text;
     }
-    const text = parts.map((part) => (part.type === "text" ? part.text : "")).join("");
+    if (recalled.length > 0) parts.push(recallPart(recalled));
     return { parts, calls, text };
   }
 
@@ -131,6 +169,42 @@ export class Draft {
   get shown(): string {
     return [...this.#blocks.values()].map((block) => (block.kind === "text" ? block.text : "")).join("");
   }
+}
+
+/** What the block is in its message; undefined for one that came to nothing. */
+function shownPart(block: Block, withCalls: boolean): { part: MessagePart; call?: AskedCall } | undefined {
+  const { kind, text, state, file } = block;
+  const truncated = block.truncated ? { truncated: true as const } : {};
+  if (kind === "tool-input") {
+    if (block.executed) return withCalls || block.output ? { part: executedPart(block) } : undefined;
+    if (!withCalls || block.input === undefined) return undefined;
+    const call = askedCall(block);
+    const { call: toolCallId, tool: toolName, input } = call;
+    return {
+      part: { type: "dynamic-tool", toolName, toolCallId, state: "input-available", input },
+      call,
+    };
+  }
+  if (kind === "file") {
+    return { part: file === undefined ? { type: "text", text, ...truncated } : { type: "file", ...file } };
+  }
+  // Reasoning may be for its provider's eyes only.
+  if (text === "" && (kind === "text" || state === undefined)) return undefined;
+  return { part: { type: kind, text, ...truncated } };
+}
+
+/** A call that the provider ran is closed when its message is committed; nothing waits for it. */
+function executedPart(block: Block): MessagePart {
+  const { call: toolCallId, tool: toolName, input } = askedCall({ ...block, input: block.input ?? "" });
+  const named = { type: "dynamic-tool" as const, toolName, toolCallId, input };
+  const { output } = block;
+  if (output === undefined) return { ...named, state: "output-error", errorText: NO_OUTPUT };
+  const { ok, value } = output;
+  if (value === undefined)
+    return { ...named, state: ok ? "output-available" : "output-error", truncated: true };
+  if (ok) return { ...named, state: "output-available", output: value };
+  const errorText = cutText(typeof value === "string" ? value : JSON.stringify(value), MAX_ERROR_TEXT);
+  return { ...named, state: "output-error", errorText };
 }
 
 function askedCall(block: Block): AskedCall {

@@ -1,12 +1,27 @@
 /**
  * History → prompt: the one place where a session's messages become what a model reads. Owns the form in which authors
- * are named and the rule that no call goes out without a result; never trims and never talks to a model.
+ * are named and the rule that no call goes out without a result; never trims and never talks to a model. Within a run
+ * each prompt begins with the one before it, so that a provider may cache it.
  */
-import type { Actor, Content, MessagePart, ToolPart } from "../../protocol/content.ts";
+import type { Actor, Content, FilePart, MessagePart, ToolPart } from "../../protocol/content.ts";
 import type { HistoryMessage, SessionState } from "../../protocol/frames.ts";
-import type { PromptCall, PromptMessage, PromptPart, PromptResult } from "../model/model.ts";
+import type { AssistantPart, PromptFile, PromptMessage, PromptPart, PromptResult } from "../model/model.ts";
+import { recall } from "./recall.ts";
 
 const MAX_NAME_POINTS = 64;
+/** Said after a message that the model did not end itself. */
+const CUT_OFF: PromptPart = {
+  type: "author",
+  text: JSON.stringify({ note: "the answer above was stopped before its end" }),
+};
+/** What an outcome means to who asked for the call, where no error of its own says it. */
+const OUTCOMES: Readonly<Record<string, string>> = {
+  denied: "denied: the call was not allowed and did not run",
+  "approval-expired": "approval-expired: nobody allowed the call in time, and it did not run",
+  cancelled: "cancelled: the call was stopped",
+  timeout: "timeout: the call did not end in time; it may still have taken effect",
+  "outcome-unknown": "outcome-unknown: nobody knows whether the call took effect; check before you repeat it",
+};
 
 /** The prompt of a session: the summary where the history was compacted, then every message since, in order. */
 export function buildPrompt(state: SessionState): PromptMessage[] {
@@ -22,7 +37,7 @@ export function buildPrompt(state: SessionState): PromptMessage[] {
     if (message.seq <= since) continue;
     if (message.role === "user")
       prompt.push({ role: "user", parts: [author(message.author), ...userParts(message.parts)] });
-    else prompt.push(...assistant(message));
+    else prompt.push(...assistant(message, message.run !== undefined && message.run === state.run?.run));
   }
   return prompt;
 }
@@ -43,10 +58,7 @@ function author(actor: Actor): PromptPart {
 function userParts(parts: readonly MessagePart[]): PromptPart[] {
   return parts.flatMap((part): PromptPart[] => {
     if (part.type === "text") return [{ type: "text", text: part.text }];
-    if (part.type === "file") {
-      const { mediaType, url, filename } = part as { mediaType: string; url: string; filename?: string };
-      return [{ type: "file", mediaType, url, ...(filename === undefined ? {} : { filename }) }];
-    }
+    if (part.type === "file") return [file(part as FilePart)];
     if (part.type.startsWith("data-")) {
       return [
         { type: "text", text: JSON.stringify({ type: part.type, data: (part as { data: unknown }).data }) },
@@ -56,24 +68,46 @@ function userParts(parts: readonly MessagePart[]): PromptPart[] {
   });
 }
 
-function assistant(message: HistoryMessage): PromptMessage[] {
-  const parts: ({ type: "text" | "reasoning"; text: string } | PromptCall)[] = [];
+function file({ mediaType, url, filename }: FilePart): PromptFile {
+  return { type: "file", mediaType, url, ...(filename === undefined ? {} : { filename }) };
+}
+
+/**
+ * What was said and, after it, what the calls came to. Reasoning is shown again only while its own run goes on, which
+ * some providers demand and others forbid later; it never stands last, for nothing may follow from it.
+ */
+function assistant(message: HistoryMessage, current: boolean): PromptMessage[] {
+  const recalled = recall(message.parts);
+  const parts: AssistantPart[] = [];
   const results: PromptResult[] = [];
-  for (const part of message.parts) {
-    if (part.type === "text" || part.type === "reasoning") {
-      if (part.text !== "") parts.push({ type: part.type, text: part.text });
-    } else if (part.type === "dynamic-tool") {
-      parts.push({ type: "tool-call", call: part.toolCallId, tool: part.toolName, input: part.input ?? {} });
+  for (const [index, part] of message.parts.entries()) {
+    const { state, executed } = recalled.get(index) ?? {};
+    const kept = state === undefined ? {} : { state };
+    if (part.type === "text") {
+      // Some providers refuse text that is only space.
+      if (part.text.trim() !== "") parts.push({ type: "text", text: part.text, ...kept });
+    } else if (part.type === "reasoning") {
+      const wanted = current && !message.incomplete && (part.text !== "" || state !== undefined);
+      if (wanted) parts.push({ type: "reasoning", text: part.text, ...kept });
+    } else if (part.type === "file") {
+      parts.push(file(part as FilePart));
+    } else if (part.type === "dynamic-tool" && !executed) {
+      const input = part.input ?? {};
+      parts.push({ type: "tool-call", call: part.toolCallId, tool: part.toolName, input, ...kept });
       results.push(result(part));
     }
   }
+  while (parts.at(-1)?.type === "reasoning") parts.pop();
   if (parts.length === 0) return [];
-  const said: PromptMessage = { role: "assistant", parts };
-  return results.length === 0 ? [said] : [said, { role: "tool", results }];
+  const said: PromptMessage[] = [{ role: "assistant", parts }];
+  if (results.length > 0) said.push({ role: "tool", results });
+  if (message.incomplete) said.push({ role: "user", parts: [CUT_OFF] });
+  return said;
 }
 
 function result(part: ToolPart): PromptResult {
   const base = { call: part.toolCallId, tool: part.toolName };
   if (part.state === "output-available") return { ...base, ok: true, value: part.output ?? null };
-  return { ...base, ok: false, value: part.errorText ?? "outcome-unknown: the call has no result" };
+  const outcome = part.errorText ?? "outcome-unknown";
+  return { ...base, ok: false, value: OUTCOMES[outcome] ?? outcome };
 }

@@ -60,7 +60,7 @@ export type RunOutput =
   | { readonly type: "delta"; readonly message: string; readonly part: number; readonly text: string };
 
 type ModelEnd =
-  | { type: "answer"; draft: Draft; reason: FinishReason; usage: Usage }
+  | { type: "answer"; draft: Draft; reason: FinishReason; usage: Usage; model: string }
   | { type: "failed"; draft: Draft; error: { code: string; message: string } }
   | { type: "aborted"; draft: Draft };
 
@@ -68,6 +68,7 @@ export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, 
   const { agent, end, stop } = context;
   let usage = NO_USAGE;
   let steps = 0;
+  let answered = context.model.id;
   const finished = (
     reason: RunReason,
     more: { text?: string; error?: { code: string; message: string } } = {},
@@ -80,7 +81,7 @@ export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, 
       : { text: more.text }),
     steps,
     usage,
-    model: context.model.id,
+    model: answered,
     ...(more.error === undefined ? {} : { error: more.error }),
   });
   const ended = (): RunReason => (end.reason === "deadline" ? "deadline" : "cancelled");
@@ -108,6 +109,7 @@ export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, 
 
     steps++;
     usage = addUsage(usage, answer.usage);
+    answered = answer.model;
     const cutOff = answer.reason === "length" || answer.reason === "content-filter";
     const { parts, calls, text } = draft.finish(!cutOff);
     const said =
@@ -183,6 +185,8 @@ async function* callModel(context: RunContext, step: number): AsyncGenerator<Run
     })),
     toolChoice: step === 1 || agent.toolChoice === "none" ? agent.toolChoice : ("auto" as const),
     reasoning: agent.reasoning,
+    settings: agent,
+    cacheKey: context.session,
   };
   for (let attempt = 1; ; attempt++) {
     const draft = new Draft(newId("msg"));
@@ -198,7 +202,8 @@ async function* callModel(context: RunContext, step: number): AsyncGenerator<Run
         const part = next.value;
         if (part.type === "finish") {
           if (part.reason === "error") throw new ModelError("model", "the model ended with an error");
-          return { type: "answer", draft, reason: part.reason, usage: part.usage };
+          const { reason, usage, model: answered = model.id } = part;
+          return { type: "answer", draft, reason, usage, model: answered };
         }
         const change = draft.add(part);
         if (change.begins !== undefined) yield { type: "part", message: draft.id, ...change.begins };
