@@ -40,6 +40,8 @@ export interface ConnectionOptions {
   /** Bad frames within `badFrameWindowMs` that end the connection (10 in 60 000). */
   readonly maxBadFrames?: number;
   readonly badFrameWindowMs?: number;
+  /** Requests refused as `rate-limited` within a minute that end the connection with 4104 (1000). */
+  readonly maxRateLimited?: number;
   /** Frames of one connection handled in one turn of the event loop (256). */
   readonly framesPerTurn?: number;
   /** Distance of two pings (25 000), and how much longer than that a peer may be silent (10 000). */
@@ -90,6 +92,7 @@ export class Connection implements Subscriber, ToolHost, Watched {
   #closeCode: string | undefined;
   /** When the last bad frames came. */
   #bad: number[] | undefined;
+  #rateLimited: { count: number; readonly since: number } | undefined;
   /** When the hello must be there, later when the next ping is due. */
   #dueAt: number;
   #seenAt: number;
@@ -267,8 +270,10 @@ export class Connection implements Subscriber, ToolHost, Watched {
       return false;
     }
     if (inFlight.size >= maxInFlight) {
-      const error = new ProtocolError("rate-limited", `${maxInFlight} requests are unanswered`);
-      this.send(errorFrame(error, frame.id));
+      this.send(
+        errorFrame(new ProtocolError("rate-limited", `${maxInFlight} requests are unanswered`), frame.id),
+      );
+      this.#countRateLimited();
       return false;
     }
     if (this.#host.draining()) {
@@ -278,6 +283,16 @@ export class Connection implements Subscriber, ToolHost, Watched {
     }
     inFlight.add(frame.id);
     return true;
+  }
+
+  /** A client that keeps to its limits is never refused; one that goes on all the same is a flood. */
+  #countRateLimited(): void {
+    const now = this.#host.clock();
+    if (this.#rateLimited === undefined || now - this.#rateLimited.since >= MINUTE_MS) {
+      this.#rateLimited = { count: 0, since: now };
+    }
+    if (++this.#rateLimited.count < this.#host.options.maxRateLimited) return;
+    this.disconnect("rate-limited", "too many requests");
   }
 
   #refuseBad(error: ProtocolError, id?: number): void {
@@ -358,6 +373,8 @@ export class Connection implements Subscriber, ToolHost, Watched {
     else this.#host.dispatch.gone(this, successor);
   }
 }
+
+const MINUTE_MS = 60_000;
 
 /** Close codes that the socket itself has sent, by its error. */
 const FAULT_CODES: Readonly<Record<string, string>> = {

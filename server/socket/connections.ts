@@ -56,6 +56,7 @@ export class Connections {
         maxInFlight: options.maxInFlight ?? 32,
         maxBadFrames: options.maxBadFrames ?? 10,
         badFrameWindowMs: options.badFrameWindowMs ?? 60_000,
+        maxRateLimited: options.maxRateLimited ?? 1000,
         framesPerTurn: options.framesPerTurn ?? 256,
         pingMs: options.pingMs ?? 25_000,
         pongGraceMs: options.pongGraceMs ?? 10_000,

@@ -140,6 +140,18 @@ test("one more request than may be in flight is rate-limited, and an answer make
   await strict.stop();
 });
 
+test("a client that goes on and on over its limit is ended by 4104, and may come back later", async () => {
+  const strict = await Server.start({ maxInFlight: 1, maxRateLimited: 50 });
+  strict.hold = true;
+  const peer = await Peer.greeted(strict.url);
+  peer.send(...Array.from({ length: 51 }, (_, id) => ({ type: "listAgents", id })));
+  const frames = await peer.until("disconnect");
+  assert.is(frames.filter(({ code }) => code === "rate-limited").length, 50);
+  assert.equal([frames.at(-1)!["code"], frames.at(-1)!["reconnect"]], [4104, true]);
+  assert.equal(await peer.closed, { code: 4104, reason: "rate-limited" });
+  await strict.stop();
+});
+
 test("an id that is still unanswered cannot be used again", async () => {
   server.hold = true;
   const peer = await Peer.greeted(server.url);
