@@ -47,15 +47,18 @@ function fits(name: string, value: unknown): boolean {
   }
 }
 
-/** undefined: the call is open after all, and its verdict comes with its outcome. */
+/** undefined: the attempt is open after all, and its verdict comes with its outcome. */
 async function lateVerdict(context: Context, reference: CallReference): Promise<Verdict | undefined> {
   const { runtime, identity } = context;
   try {
     return await runtime.registry.with(reference.session, async (session) => {
-      if (session.state.calls.some((call) => call.call === reference.call)) return undefined;
+      const isOpen = (): boolean => session.state.calls.some(({ call }) => call === reference.call);
+      // A provider that is back before recovery has come to the session: nobody else would answer it later.
+      if (isOpen()) await session.recover();
       const past = await findCall(context, session, reference);
       // A provider that was never given the attempt learns nothing, not even that the call exists.
       if (past.provider !== identity.provider) return "unknown";
+      if (isOpen()) return undefined;
       if (past.resultAttempt === reference.attempt && past.answered) return "duplicate";
       await session.exclusive(() =>
         session.append([
