@@ -20,7 +20,7 @@ export class Conversation {
   readonly #calls = new Map<string, { tool: string; input: JsonValue | undefined }>();
   #agent = "agent";
   /** The message whose text is being written, and its part. */
-  #open: { message: string; part: number } | undefined;
+  #open: { message: string; part: number; labelled: boolean } | undefined;
   /** Newlines that are written only if more text follows. */
   #newlines = 0;
 
@@ -77,10 +77,9 @@ export class Conversation {
 
   /** Ends a line that is being written, for instance because nothing more will come. */
   end(): void {
-    if (this.#open === undefined) return;
+    if (this.#open?.labelled) this.#write("\n", "plain");
     this.#open = undefined;
     this.#newlines = 0;
-    this.#write("\n", "plain");
   }
 
   #said(name: string, parts: readonly MessagePart[]): void {
@@ -124,8 +123,7 @@ export class Conversation {
   #text(delta: TextDelta): void {
     if (this.#open?.message !== delta.message) {
       this.end();
-      this.#write(`${this.#agent}: `, "agent");
-      this.#open = { message: delta.message, part: delta.part };
+      this.#open = { message: delta.message, part: delta.part, labelled: false };
     } else if (this.#open.part !== delta.part) {
       this.#open.part = delta.part;
       this.#newlines = Math.max(1, this.#newlines);
@@ -133,6 +131,12 @@ export class Conversation {
     for (const [index, piece] of clean(delta.text).split("\n").entries()) {
       if (index > 0) this.#newlines++;
       if (piece === "") continue;
+      // Not before there is something to show: a message may be nothing but calls, or begin with empty lines.
+      if (!this.#open.labelled) {
+        this.#write(`${this.#agent}: `, "agent");
+        this.#newlines = 0;
+        this.#open.labelled = true;
+      }
       this.#write(`${"\n  ".repeat(this.#newlines)}${piece}`, "plain");
       this.#newlines = 0;
     }

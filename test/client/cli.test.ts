@@ -257,7 +257,7 @@ inTerminals(
     ann.type("\r");
     bob.type("\r");
     for (const pty of [ann, bob]) {
-      await pty.sees((rows) => rows.filter((row) => /^demo: You said/.test(row)).length === 2);
+      await pty.sees((rows) => rows.filter((row) => row.startsWith("demo: You said")).length === 2);
       await pty.sees(/^(ann|bob)>$/m);
     }
     const seen = conversation(ann, "ann");
