@@ -8,6 +8,7 @@ import type { Actor, FinishReason, Message, RunReason, Usage } from "../../proto
 import type { PartKind, SessionState } from "../../protocol/frames.ts";
 import { newId } from "../../protocol/ids.ts";
 import { addUsage, NO_USAGE } from "../../protocol/state.ts";
+import { cutText } from "../../protocol/values.ts";
 import { ModelError } from "../model/model.ts";
 import type { Model, ModelPart } from "../model/model.ts";
 import { prepareCall } from "../tool/call.ts";
@@ -85,6 +86,7 @@ export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, 
     ...(more.error === undefined ? {} : { error: more.error }),
   });
   const ended = (): RunReason => (end.reason === "deadline" ? "deadline" : "cancelled");
+  const ending = (): boolean => isEnding(context);
 
   for (;;) {
     const answer = yield* callModel(context, steps + 1);
@@ -103,7 +105,10 @@ export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, 
       const taken: EntryBody[] = draft.begun
         ? [{ type: "message-abandoned", message: draft.id, text: draft.shown, cause: answer.error.code }]
         : [];
-      yield commit([...taken, finished("error", { error: answer.error })]);
+      yield commit(() => [
+        ...taken,
+        ending() ? finished(ended()) : finished("error", { error: answer.error }),
+      ]);
       return;
     }
 
@@ -138,12 +143,12 @@ export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, 
             : text === ""
               ? "no-action"
               : "text";
-      yield commit([...said, stepFinished, finished(reason, { text })]);
+      yield commit(() => [...said, stepFinished, ending() ? finished(ended()) : finished(reason, { text })]);
       return;
     }
 
     const closing = (): EntryBody[] => {
-      if (end.aborted) return [stepFinished, finished(ended())];
+      if (ending()) return [stepFinished, finished(ended())];
       if (steps >= agent.maxSteps) return [stepFinished, finished("max-steps", { text })];
       return [stepFinished, ...context.joinSteers()];
     };
@@ -254,65 +259,104 @@ async function* executeCalls(
   closing: () => EntryBody[],
 ): AsyncGenerator<RunOutput, void> {
   const prepared: PreparedCall[] = [];
-  const first = [...said];
+  /** With the calls sent, and with none of them sent because the run is ending. */
+  const sent = [...said];
+  const unsent = [...said];
   for (const call of calls) {
     const refused = refuse(context, call);
     if (refused !== undefined) {
-      first.push(refused);
+      sent.push(refused);
+      unsent.push(refused);
       continue;
     }
     const tool = context.tools.find((item) => item.specification.name === call.tool)!;
     const { session, run, actor, agent } = context;
+    const cancelled = (): boolean => isEnding(context);
     const ready = prepareCall(
-      { session, run, agent: agent.name, actor, call: call.call, tool, input: call.input },
+      { session, run, agent: agent.name, actor, call: call.call, tool, input: call.input, cancelled },
       context.services,
     );
-    first.push(...ready.entries);
+    sent.push(...ready.entries);
+    unsent.push(withoutDispatch(call, "cancelled", "the run was cancelled"));
     prepared.push(ready);
   }
+  let go = false;
   let committed = false;
   try {
-    yield commit(prepared.length === 0 ? () => [...first, ...closing()] : first);
+    yield commit(() => {
+      go = prepared.length > 0 && !isEnding(context);
+      return go ? sent : [...unsent, ...closing()];
+    });
     committed = true;
   } finally {
-    if (!committed) for (const ready of prepared) ready.discard();
+    if (!committed || !go) for (const ready of prepared) ready.discard();
   }
+  if (go) yield* runCalls(context, prepared, closing);
+}
 
-  type Advance = { generator: AsyncGenerator<EntryBody[], void>; result: IteratorResult<EntryBody[], void> };
-  const running = new Map<AsyncGenerator<EntryBody[], void>, Promise<Advance>>();
-  const advance = (generator: AsyncGenerator<EntryBody[], void>): void => {
+async function* runCalls(
+  context: RunContext,
+  prepared: readonly PreparedCall[],
+  closing: () => EntryBody[],
+): AsyncGenerator<RunOutput, void> {
+  type Running = ReturnType<PreparedCall["run"]>;
+  type Advance = { generator: Running; result: Awaited<ReturnType<Running["next"]>> };
+  const running = new Map<Running, Promise<Advance>>();
+  const advance = (generator: Running): void => {
     running.set(
       generator,
       generator.next().then((result) => ({ generator, result })),
     );
   };
-  for (const ready of prepared) advance(ready.run(context.end, context.stop));
-  let open = prepared.length;
-  while (running.size > 0) {
-    const { generator, result } = await Promise.race(running.values());
-    if (result.done) {
-      running.delete(generator);
-      continue;
+  try {
+    for (const ready of prepared) advance(ready.run(context.end, context.stop));
+    let open = prepared.length;
+    while (running.size > 0) {
+      const { generator, result } = await Promise.race(running.values());
+      if (result.done) {
+        running.delete(generator);
+        continue;
+      }
+      if (context.stop.aborted) return;
+      const { value } = result;
+      yield commit(() => {
+        const entries = typeof value === "function" ? value() : value;
+        if (entries.some((entry) => entry.type === "tool-result")) open--;
+        return open === 0 ? [...entries, ...closing()] : entries;
+      });
+      advance(generator);
     }
-    if (context.stop.aborted) return;
-    const entries = result.value;
-    if (entries.some((entry) => entry.type === "tool-result")) open--;
-    yield commit(open === 0 ? () => [...entries, ...closing()] : entries);
-    advance(generator);
+  } finally {
+    // A call whose entries were not committed gives back what it holds.
+    for (const generator of running.keys()) void generator.return();
   }
 }
 
-/** The outcome of a call that is not dispatched at all. */
+/** Whether this run is to end as cancelled or at its deadline. The log decides: it knows of a cancel before the signal. */
+function isEnding(context: RunContext): boolean {
+  return context.end.aborted || context.state().run?.cancelRequested !== undefined;
+}
+
+/** The outcome of a call that cannot be dispatched at all. */
 function refuse(context: RunContext, call: AskedCall): EntryBody | undefined {
-  const refused = (outcome: "unavailable" | "invalid-input", message: string): EntryBody => ({
-    type: "tool-result",
-    call: call.call,
-    outcome,
-    error: { code: outcome, message: message.slice(0, MAX_FINAL_TEXT) },
-    durationMs: 0,
-  });
   const tool = context.tools.find((item) => item.specification.name === call.tool);
-  if (tool === undefined) return refused("unavailable", `there is no tool ${call.tool} in this run`);
+  if (tool === undefined) {
+    return withoutDispatch(call, "unavailable", `there is no tool ${call.tool} in this run`);
+  }
   const fault = call.fault ?? compileSchema(tool.specification.inputSchema)(call.input);
-  return fault === undefined ? undefined : refused("invalid-input", fault);
+  return fault === undefined ? undefined : withoutDispatch(call, "invalid-input", fault);
+}
+
+function withoutDispatch(
+  { call }: AskedCall,
+  outcome: "unavailable" | "invalid-input" | "cancelled",
+  message: string,
+): EntryBody {
+  return {
+    type: "tool-result",
+    call,
+    outcome,
+    error: { code: outcome, message: cutText(message, MAX_FINAL_TEXT) },
+    durationMs: 0,
+  };
 }

@@ -3,13 +3,16 @@
  * entries to commit and goes on only once they are. Never sends a call before its dispatch is committed, and never
  * dispatches a `once` call again unless its provider said that it did not start.
  */
-import type { EntryBody } from "../../protocol/entries.ts";
+import type { EntryBody, EntryBodyOf } from "../../protocol/entries.ts";
 import type { Actor, CallError, JsonValue, Outcome } from "../../protocol/content.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { RegisteredTool } from "./registry.ts";
 import type { Router } from "./router.ts";
 import { compileSchema } from "./schema.ts";
 import type { CallAnswer, Lease } from "./ticket.ts";
+
+/** How long a call that waits for its lost provider waits before it looks for another one again. */
+const RETRY_WAIT_MS = 1000;
 
 export interface CallTimings {
   /** How long a provider may take to say that it has the call. Default 5 s. */
@@ -26,7 +29,12 @@ export interface CallRequest {
   readonly call: string;
   readonly tool: RegisteredTool;
   readonly input: JsonValue;
+  /** Whether the log has a cancel of the run; asked under the session's lock. */
+  readonly cancelled: () => boolean;
 }
+
+/** Entries to commit; a function is asked under the session's lock, so that it sees what is committed. */
+export type CallEntries = EntryBody[] | (() => EntryBody[]);
 
 export interface CallServices {
   readonly router: Router;
@@ -41,7 +49,7 @@ export interface PreparedCall {
   /** What goes into the append of the call's message. */
   readonly entries: EntryBody[];
   /** Runs the call; to be started only when `entries` are committed. Aborting `cancel` cancels it, `stop` leaves it open. */
-  run(cancel: AbortSignal, stop: AbortSignal): AsyncGenerator<EntryBody[], void>;
+  run(cancel: AbortSignal, stop: AbortSignal): AsyncGenerator<CallEntries, void>;
   /** Gives back what was reserved, when the entries were not committed. Instead of `run`. */
   discard(): void;
 }
@@ -68,7 +76,10 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
       deadlineAt,
     };
   };
-  const ended = (outcome: Outcome, more: { output?: JsonValue; error?: CallError } = {}): EntryBody => ({
+  const ended = (
+    outcome: Outcome,
+    more: { output?: JsonValue; error?: CallError } = {},
+  ): EntryBodyOf<"tool-result"> => ({
     type: "tool-result",
     call: request.call,
     ...(attempt > 0 ? { attempt } : {}),
@@ -77,19 +88,27 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
     durationMs: Math.max(0, Math.round(now() - startedAt)),
   });
 
+  /** The outcome of a cancelled call that is at no provider now. */
+  const unsent = (uncertain: boolean): EntryBody =>
+    uncertain ? ended("outcome-unknown", unknownError) : ended("cancelled", cancelledError);
+
   const first = router.tryLease(ticket, request.tool);
   const entries = first === undefined ? [] : [dispatched(first)];
   const timers = new Set<() => void>();
   const { inbox } = ticket;
 
-  async function* run(cancel: AbortSignal, stop: AbortSignal): AsyncGenerator<EntryBody[], void> {
+  async function* run(cancel: AbortSignal, stop: AbortSignal): AsyncGenerator<CallEntries, void> {
     const once = specification.effect === "once";
     const avoid = new Set<string>();
     let lease = first;
     let lost = false;
     let accepted = false;
     let cancelling = false;
-    let stopped = false;
+    /** An attempt was given up that may have had its effect. */
+    let uncertain = false;
+    let settled = false;
+    let last: EntryBody[];
+    let acknowledge = (): void => {};
     const pending: EntryBody[] = [];
     let stopAcceptTimer = (): void => {};
     const after = (ms: number, push: () => void): (() => void) => {
@@ -126,6 +145,7 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
     /** Gives the attempt up; the next one is another provider's where there is one. */
     const giveUp = (cause: string): EntryBody => {
       stopAcceptTimer();
+      if (cause !== "not-sent" && cause !== "not-started") uncertain = true;
       avoid.add(lease!.provider.id);
       router.release(lease!);
       lease = undefined;
@@ -144,32 +164,40 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
         router.wait(ticket, request.tool, avoid);
       }
 
-      for (;;) {
+      outcome: for (;;) {
         const event = await inbox.next();
         switch (event.type) {
-          case "lease":
-            // A wait that a returning provider made needless.
-            if (lease !== undefined && !lost) {
+          case "lease": {
+            // A wait that a returning provider or a cancel made needless.
+            if (cancelling || (lease !== undefined && !lost)) {
               router.release(event.lease);
               break;
             }
-            {
-              const given = lease === undefined ? [] : [giveUp("disconnected")];
-              lease = event.lease;
-              yield [...given, dispatched(lease)];
-              if (!send()) {
-                yield [giveUp("not-sent")];
-                router.wait(ticket, request.tool, avoid);
-              }
+            const given = lease === undefined ? [] : [giveUp("disconnected")];
+            lease = event.lease;
+            let dropped = false;
+            yield () => {
+              dropped = request.cancelled();
+              return [...given, dropped ? unsent(uncertain) : dispatched(lease!)];
+            };
+            if (dropped) {
+              settled = true;
+              return;
+            }
+            if (!send()) {
+              yield [giveUp("not-sent")];
+              router.wait(ticket, request.tool, avoid);
             }
             break;
+          }
           case "no-provider":
-            if (lease !== undefined) {
-              if (lost) router.wait(ticket, request.tool, avoid);
-              break;
+            if (lease === undefined) {
+              last = [ended("unavailable", { error: { code: "unavailable", message: event.detail } })];
+              break outcome;
             }
-            yield [ended("unavailable", { error: { code: "unavailable", message: event.detail } })];
-            return;
+            // The provider that is waited for may still return; another one may come, too.
+            if (lost) after(RETRY_WAIT_MS, () => lost && router.wait(ticket, request.tool, avoid));
+            break;
           case "accepted":
             if (event.attempt !== attempt || accepted) break;
             accepted = true;
@@ -186,7 +214,8 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
             router.wait(ticket, request.tool, avoid);
             break;
           case "lost": {
-            if (event.attempt !== attempt || lease === undefined) break;
+            // Not the socket that this attempt went out on: it is back already, or was never sent there.
+            if (event.attempt !== attempt || lease === undefined || lease.host !== event.host) break;
             lost = true;
             stopAcceptTimer();
             if (!once && !cancelling) router.wait(ticket, request.tool, new Set([lease.provider.id]));
@@ -198,15 +227,15 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
             accepted = true;
             if (event.working) break;
             if (once || cancelling) {
-              yield [lostFor(request.call, attempt, "forgotten"), ended("outcome-unknown", unknownError)];
-              return;
+              last = [lostFor(request.call, attempt, "forgotten"), ended("outcome-unknown", unknownError)];
+              break outcome;
             }
             yield [giveUp("forgotten")];
             router.wait(ticket, request.tool, avoid);
             break;
           case "grace-over":
             if (event.attempt !== attempt || lease === undefined) break;
-            yield [
+            last = [
               lostFor(request.call, attempt, "disconnected"),
               once || cancelling
                 ? ended("outcome-unknown", unknownError)
@@ -214,61 +243,63 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
                     error: { code: "unavailable", message: "the provider did not return" },
                   }),
             ];
-            return;
+            break outcome;
           case "result": {
             const { answer, host } = event;
+            const reference = { session: request.session, call: request.call, attempt: event.attempt };
             if (answer.error?.code === "not-started" && !cancelling) {
               if (event.attempt === attempt && lease !== undefined) {
                 yield [giveUp("not-started")];
                 router.wait(ticket, request.tool, avoid);
               }
-              host.acknowledgeResult({ ...request, attempt: event.attempt }, "stored");
+              host.acknowledgeResult(reference, "stored");
               break;
             }
             const result = judge(answer, request.tool, cancelling);
-            const entry = { ...ended(result.outcome, result.more), attempt: event.attempt };
-            yield [...pending.splice(0), entry];
-            host.acknowledgeResult(
-              { session: request.session, call: request.call, attempt: event.attempt },
-              "stored",
-            );
-            if (event.attempt !== attempt) lease?.cancel("answered");
-            return;
+            last = [...pending.splice(0), { ...ended(result.outcome, result.more), attempt: event.attempt }];
+            acknowledge = () => {
+              ticket.stored = event.attempt;
+              host.acknowledgeResult(reference, "stored");
+              if (event.attempt !== attempt) lease?.cancel("answered");
+            };
+            break outcome;
           }
           case "deadline":
             if (cancelling) break;
             lease?.cancel("deadline");
-            yield [
+            last = [
               ended("timeout", {
                 error: { code: "timeout", message: `no result within ${specification.timeoutMs} ms` },
               }),
             ];
-            return;
+            break outcome;
           case "cancel":
             if (cancelling) break;
             cancelling = true;
             if (lease === undefined) {
-              yield [ended("cancelled", cancelledError)];
-              return;
+              last = [unsent(uncertain)];
+              break outcome;
             }
             lease.cancel("cancelled");
             after(services.timings.cancelMs ?? 5000, () => inbox.push({ type: "cancel-unanswered" }));
             break;
           case "cancel-unanswered":
-            yield [ended("outcome-unknown", unknownError)];
-            return;
+            last = [ended("outcome-unknown", unknownError)];
+            break outcome;
           case "stop":
-            stopped = true;
             if (event.cancelCalls) lease?.cancel("deleted");
             return;
         }
       }
+      yield last;
+      settled = true;
+      acknowledge();
     } finally {
       cancel.removeEventListener("abort", onCancel);
       stop.removeEventListener("abort", onStop);
       for (const clear of timers) clear();
       if (lease !== undefined) router.release(lease);
-      router.close(ticket, !stopped);
+      router.close(ticket, settled);
     }
   }
   const discard = (): void => {

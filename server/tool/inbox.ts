@@ -23,6 +23,11 @@ export class Inbox<T> {
     return new Promise((resolve) => (this.#wake = resolve));
   }
 
+  /** Takes out everything that waits, when nobody will ask for it any more. */
+  drain(): T[] {
+    return this.#items.splice(0);
+  }
+
   get waiting(): number {
     return this.#items.length;
   }

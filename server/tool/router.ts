@@ -47,7 +47,7 @@ interface Pool {
   readonly scope: Scope;
   readonly name: string;
   readonly providers: Set<PooledProvider>;
-  readonly waiters: Waiter[];
+  waiters: Waiter[];
   stopCheck: (() => void) | undefined;
 }
 
@@ -124,7 +124,8 @@ export class Router {
     provider.host = undefined;
     const grace = superseded ? this.#options.supersededGraceMs : this.#options.graceMs;
     provider.forget = this.#deadlines.after(grace, () => this.#graceOver(provider));
-    for (const lease of provider.leases) lease.ticket.inbox.push({ type: "lost", attempt: lease.attempt });
+    for (const lease of provider.leases)
+      lease.ticket.inbox.push({ type: "lost", attempt: lease.attempt, host });
     for (const pool of provider.pools) this.#checkEmpty(pool);
   }
 
@@ -161,21 +162,30 @@ export class Router {
       onProgress,
       late: [],
       answered: undefined,
+      stored: undefined,
     };
     this.#tickets.set(`${session}/${call}`, ticket);
     return ticket;
   }
 
-  /** Ends a ticket. With an outcome in the log, results that came too late get their verdict now. */
-  close(ticket: Ticket, committed: boolean): void {
+  /** Ends a ticket. With its outcome in the log, results that came too late get their verdict now. */
+  close(ticket: Ticket, settled: boolean): void {
     this.#tickets.delete(`${ticket.session}/${ticket.call}`);
-    for (const { host, reference } of committed ? ticket.late : []) {
-      const verdict: Verdict = reference.attempt === ticket.answered ? "duplicate" : "stale";
-      host.acknowledgeResult(reference, verdict);
-    }
     for (const pool of this.#pools.values()) {
-      const waiting = pool.waiters.findIndex((waiter) => waiter.ticket === ticket);
-      if (waiting >= 0) pool.waiters.splice(waiting, 1);
+      if (pool.waiters.some((waiter) => waiter.ticket === ticket)) {
+        pool.waiters = pool.waiters.filter((waiter) => waiter.ticket !== ticket);
+      }
+    }
+    for (const event of ticket.inbox.drain()) {
+      if (event.type === "lease") this.release(event.lease);
+      else if (event.type === "result") {
+        const { session, call } = ticket;
+        ticket.late.push({ host: event.host, reference: { session, call, attempt: event.attempt } });
+      }
+    }
+    for (const { host, reference } of settled ? ticket.late : []) {
+      const verdict: Verdict = reference.attempt === ticket.stored ? "duplicate" : "stale";
+      host.acknowledgeResult(reference, verdict);
     }
   }
 

@@ -22,7 +22,7 @@ export type CallEvent =
       readonly answer: CallAnswer;
       readonly host: ToolHost;
     }
-  | { readonly type: "lost"; readonly attempt: number }
+  | { readonly type: "lost"; readonly attempt: number; readonly host: ToolHost }
   | { readonly type: "returned"; readonly attempt: number; readonly working: boolean }
   | { readonly type: "grace-over"; readonly attempt: number }
   | { readonly type: "unaccepted"; readonly attempt: number }
@@ -41,6 +41,8 @@ export interface Ticket {
   /** Results that came when the call was being ended by another one; they get their verdict at the end. */
   readonly late: { readonly host: ToolHost; readonly reference: CallReference }[];
   answered: number | undefined;
+  /** The attempt whose result is in the log. */
+  stored: number | undefined;
 }
 
 /** One unit of a provider's capacity, held by one attempt of one call. */
