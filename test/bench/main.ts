@@ -5,20 +5,22 @@
  */
 import { parseArgs } from "node:util";
 import type { Bench, Row, Size } from "./bench.ts";
+import { durableSends } from "./durable-sends.ts";
 import { firstToken } from "./first-token.ts";
+import { idleSessions } from "./idle-sessions.ts";
 import { describeLoad, describeMachine } from "./machine.ts";
 import { rowsAsJson, rowTable } from "./report.ts";
 
-const BENCHES: readonly Bench[] = [firstToken];
+const BENCHES: readonly Bench[] = [firstToken, durableSends, idleSessions];
 
 const USAGE = `usage: npm run bench -- quick|full|NAME… [--samples N] [--json]
 
-  quick        all of them, small: shows that they run, not what they show
-  full         all of them, with many samples
-${BENCHES.map(({ name, about }) => `  ${name.padEnd(12)} ${about}`).join("\n")}
+  quick          all of them, small: shows that they run, not what they show
+  full           all of them, with many samples
+${BENCHES.map(({ name, about }) => `  ${name.padEnd(14)} ${about}`).join("\n")}
 
-  --samples N  instead of each bench's own number
-  --json       the last line is {"rows":[{"name","ratio","goal","better","interval"}]}
+  --samples N    instead of each bench's own number
+  --json         the last line is {"rows":[{"name","ratio","goal","better","interval"}]}
 `;
 
 interface Wanted {

@@ -1,0 +1,143 @@
+/**
+ * idle-sessions: what sessions cost that nobody uses. Starts the server on a folder with many of them and on one with few,
+ * by turns, and compares the time until it listens and the memory that it then has. Both should not depend on the number.
+ */
+import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { encodeFrame } from "../../protocol/codec.ts";
+import type { EventFrame } from "../../protocol/entries.ts";
+import { newId } from "../../protocol/ids.ts";
+import { fold } from "../../protocol/state.ts";
+import { indexRow } from "../../server/session/listing.ts";
+import { EmbeddedStore } from "../../server/store/embedded.ts";
+import type { AppendItem, Member } from "../../server/store/store.ts";
+import { temporaryDirectory } from "../support/process.ts";
+import { samplesOf } from "./bench.ts";
+import type { Bench, BenchOptions, Row } from "./bench.ts";
+import { Link } from "./link.ts";
+import { startHaulout } from "./processes.ts";
+import { table } from "./report.ts";
+import { interleave } from "./slices.ts";
+import { median, quantile, ratioOf } from "./stats.ts";
+
+const FEW = 100;
+const PER_COMMIT = 1000;
+/** "Independent of their number", with room for what a larger tree of tables costs LevelDB to open. */
+const GOAL = 1.2;
+
+export const idleSessions: Bench = {
+  name: "idle-sessions",
+  about: "start and memory with many sessions on disk, beside few",
+  async run(options) {
+    const many = { quick: 2000, normal: 100_000, full: 1_000_000 }[options.size];
+    const groups = Math.max(1, Math.ceil(samplesOf(options, { quick: 2, normal: 10, full: 10 }) / 2));
+    const folders = { few: temporaryDirectory(), many: temporaryDirectory() };
+    await fill(folders.few, FEW);
+    const began = performance.now();
+    await fill(folders.many, many);
+    options.say(`${many} sessions written in ${((performance.now() - began) / 1000).toFixed(1)} s`);
+    const memory = new Map<string, number[]>([
+      ["few", []],
+      ["many", []],
+    ]);
+    const subjects = (["few", "many"] as const).map((name) => ({
+      name,
+      async slice(count: number) {
+        const taken: number[] = [];
+        for (let at = 0; at < count; at++) {
+          const { ms, bytes } = await startOnce(folders[name]);
+          taken.push(ms);
+          memory.get(name)!.push(bytes);
+        }
+        return taken;
+      },
+    }));
+    return report(await interleave(subjects, groups, 1), memory, many, options);
+  },
+};
+
+/** Sessions as the server itself would have created them. */
+async function fill(folder: string, count: number): Promise<void> {
+  const store = await EmbeddedStore.open(folder);
+  const member = await store.join("bench", 600_000);
+  for (let at = 0; at < count; at += PER_COMMIT) {
+    const batch = Array.from({ length: Math.min(PER_COMMIT, count - at) }, () => created(member));
+    for (const { status } of await store.append(batch)) {
+      if (status !== "ok") throw new Error(`a session could not be written: ${status}`);
+    }
+  }
+  await store.leave(member);
+  await store.close();
+}
+
+function created(create: Member): AppendItem {
+  const id = newId("ses");
+  const epoch = Date.now();
+  const actor = { kind: "user", id: "ann", name: "Ann", verified: false } as const;
+  const event = { type: "session-created", agent: "demo", owner: "ann", title: "One of many" } as const;
+  const entry: EventFrame = { type: "event", session: id, epoch, seq: 1, at: epoch, actor, event };
+  const index = indexRow(fold(undefined, entry));
+  return { id, epoch, expectedSeq: 0, entries: [encodeFrame(entry)], index, create };
+}
+
+/** From the start of the process until it listens; its memory once it has answered one list. */
+async function startOnce(data: string): Promise<{ ms: number; bytes: number }> {
+  const began = performance.now();
+  const server = await startHaulout("embedded", { data, limitMs: 120_000 });
+  const ms = performance.now() - began;
+  const link = await Link.open(server.url);
+  const { items } = await link.request({ type: "listSessions", limit: 50 });
+  if (items.length !== 50) throw new Error(`a list of ${items.length} sessions`);
+  await sleep(500);
+  const bytes = residentBytes(server.pid);
+  link.close();
+  await server.stop();
+  return { ms, bytes };
+}
+
+function residentBytes(pid: number): number {
+  const kibibytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+  return Number(kibibytes) * 1024;
+}
+
+function report(
+  times: ReadonlyMap<string, readonly number[][]>,
+  memory: ReadonlyMap<string, readonly number[]>,
+  many: number,
+  { say }: BenchOptions,
+): Row[] {
+  const mebibytes = (name: string): string => (median(memory.get(name)!) / 2 ** 20).toFixed(1);
+  const ms = (name: string, q: number): string => quantile(times.get(name)!.flat(), q).toFixed(0);
+  say(
+    table(
+      ["sessions on disk", "starts", "p50 ms", "longest", "RSS MiB"],
+      [
+        [
+          String(FEW),
+          String(times.get("few")!.flat().length),
+          ms("few", 0.5),
+          ms("few", 1),
+          mebibytes("few"),
+        ],
+        [
+          String(many),
+          String(times.get("many")!.flat().length),
+          ms("many", 0.5),
+          ms("many", 1),
+          mebibytes("many"),
+        ],
+      ],
+    ),
+  );
+  const started = times.get("many")!.map((ours, at) => ({ ours, theirs: times.get("few")![at] ?? [] }));
+  // Two starts a group on either side; those of the first group warmed up here, too.
+  const held = started.map((_, at) => ({
+    ours: memory.get("many")!.slice(2 * at + 2, 2 * at + 4),
+    theirs: memory.get("few")!.slice(2 * at + 2, 2 * at + 4),
+  }));
+  const name = `idle-sessions, ${many} / ${FEW} on disk`;
+  return [
+    { name: `${name}, start`, ...ratioOf(started, median), goal: GOAL, better: "lower" },
+    { name: `${name}, memory`, ...ratioOf(held, median), goal: GOAL, better: "lower" },
+  ];
+}
