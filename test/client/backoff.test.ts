@@ -1,4 +1,6 @@
-/** Backoff: the numbers of a client that comes back, with time and chance in hand. */
+/**
+ * Backoff: the numbers of a client that comes back, with time and chance in hand.
+ */
 import { Backoff } from "../../client/backoff.ts";
 import { suite, assert } from "../support/suite.ts";
 import { manualClock } from "./support/clock.ts";

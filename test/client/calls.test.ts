@@ -1,4 +1,6 @@
-/** A provider's ledger: no attempt runs twice, results are kept until confirmed, a handler's end becomes one result. */
+/**
+ * A provider's ledger: no attempt runs twice, results are kept until confirmed, a handler's end becomes one result.
+ */
 import { CallLedger } from "../../client/calls.ts";
 import type { CallContext } from "../../client/calls.ts";
 import type { ServerFrameOf } from "../../protocol/frames.ts";

@@ -1,4 +1,6 @@
-/** The connection's state machine, with time, chance and sockets in hand. */
+/**
+ * The connection's state machine, with time, chance and sockets in hand.
+ */
 import { connect } from "../../client/index.ts";
 import type { Client, ConnectOptions } from "../../client/index.ts";
 import { suite, assert } from "../support/suite.ts";

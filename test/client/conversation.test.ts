@@ -1,4 +1,6 @@
-/** The text of a conversation and of a terminal: the same for every reader, harmless, of known width. */
+/**
+ * The text of a conversation and of a terminal: the same for every reader, harmless, of known width.
+ */
 import fc from "fast-check";
 import { Conversation } from "../../client/cli/conversation.ts";
 import { CatchUp } from "../../client/cli/follow.ts";

@@ -1,4 +1,6 @@
-/** Unfinished text: the Client rule, and that any cutting, merging, dropping and repeating of deltas gives one text. */
+/**
+ * Unfinished text: the Client rule, and that any cutting, merging, dropping and repeating of deltas gives one text.
+ */
 import fc from "fast-check";
 import { LiveText, ShownText } from "../../client/live.ts";
 import type { TextDelta } from "../../client/live.ts";

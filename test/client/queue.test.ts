@@ -1,4 +1,6 @@
-/** The queue behind an iterator: bounded, ordered, never losing silently. */
+/**
+ * The queue behind an iterator: bounded, ordered, never losing silently.
+ */
 import { BoundedQueue } from "../../client/queue.ts";
 import { suite, assert } from "../support/suite.ts";
 

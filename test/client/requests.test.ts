@@ -1,4 +1,6 @@
-/** Requests: ids, deadlines, the outbox, and what is sent again after a lost connection. */
+/**
+ * Requests: ids, deadlines, the outbox, and what is sent again after a lost connection.
+ */
 import { decodeBinary } from "../../protocol/codec.ts";
 import { Requests } from "../../client/requests.ts";
 import type { OutboxLimits, RequestPolicy } from "../../client/requests.ts";

@@ -1,4 +1,6 @@
-/** A session's view: every entry once, in order; what does not continue it is noticed. */
+/**
+ * A session's view: every entry once, in order; what does not continue it is noticed.
+ */
 import { SessionView } from "../../client/view.ts";
 import { fold } from "../../protocol/state.ts";
 import type { SessionState } from "../../protocol/frames.ts";
