@@ -41,13 +41,13 @@ async function provide(
 async function run(
   server: TestServer,
   content: string,
-): Promise<{ session: string; reader: Reader; input: string; end: () => Promise<Frame> }> {
+): Promise<{ session: string; reader: Reader; input: string; end: () => Promise<unknown> }> {
   const wire = await Wire.connect(server.url);
   const session = await newSession(wire);
   const reader = Reader.fromStart(session);
   await reader.enter(wire);
   const input = (await say(wire, session, content))["input"] as string;
-  return { session, reader, input, end: async () => (await reader.runOf(input)).event as Frame };
+  return { session, reader, input, end: () => reader.runOf(input) };
 }
 
 /** What became of the calls: type, attempt and cause or outcome of their entries. */

@@ -6,7 +6,7 @@ import type { EventFrame } from "../../protocol/entries.ts";
 import { Reader } from "../support/reader.ts";
 import { TestServer } from "../support/server.ts";
 import { assert, suite } from "../support/suite.ts";
-import { Wire, type Frame } from "../support/wire.ts";
+import { Wire, type Frame, type Refused } from "../support/wire.ts";
 import { Provider, calls, newSession, referenceOf, say, script, type OfferedTool } from "./play.ts";
 
 const test = suite("tool providers");
@@ -221,7 +221,7 @@ test("an offer that stands in another's way is a conflict, and one that cannot b
   const code = (tools: Readonly<Record<string, OfferedTool>>, fields?: Frame): Promise<string> =>
     other.offer(tools, fields).then(
       () => "ok",
-      (error: { code: string }) => error.code,
+      (error: unknown) => (error as Refused).code,
     );
   const session = await newSession(wire);
   assert.is(await code({ taken: { effect: "pure" } }), "ok");
