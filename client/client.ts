@@ -24,7 +24,7 @@ import { Emitter } from "./emitter.ts";
 import { inTime } from "./limit.ts";
 import { socketUrl } from "./options.ts";
 import type { ClientEvents, ClientStatus, ConnectOptions, CreateSessionOptions } from "./options.ts";
-import { errorOf, Requests } from "./requests.ts";
+import { checkSize, errorOf, Requests } from "./requests.ts";
 import type { FieldsOf, Ok, OutgoingFrame, PlainRequest, RequestOptions, RequestPolicy } from "./requests.ts";
 import type { Schema } from "./schema.ts";
 import { SessionHandle } from "./session.ts";
@@ -217,7 +217,7 @@ export class Client implements AsyncDisposable {
     return this.request("listTools", page, options);
   }
 
-  /** A page of messages, the newest first. */
+  /** A page of messages, oldest first: the newest ones, or with the `cursor` of a page those before it. */
   history(page: FieldsOf<"history">, options?: RequestOptions): Promise<ResultOf<"history">> {
     return this.request("history", page, options);
   }
@@ -285,7 +285,9 @@ export class Client implements AsyncDisposable {
 
   #notify<T extends NoticeType>(type: T, fields: Omit<ClientFrameInputOf<T>, "type">): boolean {
     const frame = { type, ...fields };
-    return this.#connection.send(this.#encoding === "json" ? encodeJsonFrame(frame) : encodeFrame(frame));
+    const data = this.#encoding === "json" ? encodeJsonFrame(frame) : encodeFrame(frame);
+    checkSize(data);
+    return this.#connection.send(data);
   }
 
   #online(welcome: Welcome): void {
@@ -357,7 +359,10 @@ export class Client implements AsyncDisposable {
 
   #emitStatus(): void {
     // Ended by the server: nothing will be answered any more.
-    if (this.#connection.status.state === "closed") this.#requests.fail(this.#closedError());
+    if (this.#connection.status.state === "closed") {
+      this.#requests.fail(this.#closedError());
+      this.#tools.refuse(this.#closedError());
+    }
     this.#lastUnsent = this.#requests.unsent;
     this.#events.emit("status", this.status);
   }

@@ -6,6 +6,7 @@
 import { decodeBinary, decodeText, encodeFrame, encodeJsonFrame } from "../protocol/codec.ts";
 import { afterClose } from "../protocol/errors.ts";
 import type { ServerFrame, ServerFrameOf } from "../protocol/frames.ts";
+import { toJsonValue } from "../protocol/values.ts";
 import type { Encoding } from "../protocol/version.ts";
 import { PROTOCOL_VERSION, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK } from "../protocol/version.ts";
 import { Backoff } from "./backoff.ts";
@@ -179,7 +180,9 @@ export class Connection {
   }
 
   #write(frame: object): void {
-    this.#transport?.send(this.#options.encoding === "json" ? encodeJsonFrame(frame) : encodeFrame(frame));
+    // Without what is undefined: absent fields are omitted on the wire, never nil.
+    const value = toJsonValue(frame) as object;
+    this.#transport?.send(this.#options.encoding === "json" ? encodeJsonFrame(value) : encodeFrame(value));
   }
 
   #received(generation: number, data: Uint8Array | string): void {

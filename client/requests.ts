@@ -110,6 +110,7 @@ export class Requests {
       if (policy.bound && this.#maxInFlight === 0) throw lost("there is no connection");
       const id = this.#nextId();
       const data = this.#encode({ ...frame, id });
+      checkSize(data);
       this.#checkRoom(data.length);
       const { clock } = this.#settings;
       const timeoutMs = options.timeoutMs ?? DEADLINE_MS;
@@ -238,8 +239,6 @@ export class Requests {
   }
 
   #checkRoom(bytes: number): void {
-    if (bytes > MAX_FRAME_BYTES)
-      throw new ProtocolError("too-large", `a request is at most ${MAX_FRAME_BYTES} bytes`);
     let count = 1;
     let total = bytes;
     for (const request of this.#pending.values()) {
@@ -269,6 +268,15 @@ export class Requests {
 
 function lost(message: string): ProtocolError {
   return new ProtocolError("unavailable", message);
+}
+
+/** Throws ProtocolError `too-large` for a message that the server would end the connection for. */
+export function checkSize(data: Uint8Array | string): void {
+  const units = data.length;
+  const isLong = typeof data === "string" && units > MAX_FRAME_BYTES / 3;
+  const bytes = isLong ? new TextEncoder().encode(data).length : units;
+  if (bytes > MAX_FRAME_BYTES)
+    throw new ProtocolError("too-large", `a frame is at most ${MAX_FRAME_BYTES} bytes`);
 }
 
 /** What a refusal of the server is to the application. */

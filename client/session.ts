@@ -181,7 +181,7 @@ export class SessionHandle {
     return this.#client.request("cancel", { session: this.id, run: target }, options);
   }
 
-  /** A page of messages, newest page first; `cursor` of one page gives the one before it. */
+  /** A page of messages, oldest first: the newest ones, or with the `cursor` of a page those before it. */
   history(
     page: { cursor?: string; limit?: number } = {},
     options: RequestOptions = {},

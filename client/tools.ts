@@ -97,15 +97,22 @@ export class ToolProvider {
         accepted: ({ session, call, attempt }) =>
           void link.notify("callAccepted", { session, call, attempt }),
         progress: (reference, progress) => void link.notify("callProgress", { ...reference, progress }),
-        result: ({ session, call, attempt }, end) =>
-          void link.notify("callResult", { session, call, attempt, ...end }),
+        result: ({ session, call, attempt }, end) => {
+          try {
+            link.notify("callResult", { session, call, attempt, ...end });
+          } catch (error) {
+            // As JSON an output may be larger than it was measured.
+            const message = error instanceof Error ? error.message : String(error);
+            link.notify("callResult", { session, call, attempt, error: { code: "too-large", message } });
+          }
+        },
       },
       link.clock,
       () => this.#settled(),
     );
   }
 
-  provide(tools: ToolDefinitions, options: ProvideOptions = {}): Promise<ProvidedTools> {
+  async provide(tools: ToolDefinitions, options: ProvideOptions = {}): Promise<ProvidedTools> {
     const { session, labels, maxConcurrent = 8 } = options;
     const offer: Offer = {
       tools,
@@ -155,11 +162,20 @@ export class ToolProvider {
     else this.#ledger.confirm(frame);
   }
 
+  /** The server ended the connection: what it has not accepted yet, it never will. */
+  refuse(error: Error): void {
+    for (const offer of this.#offers) {
+      if (offer.first === undefined) continue;
+      this.#offers.delete(offer);
+      offer.first.reject(error);
+    }
+  }
+
   /** The client is closed. */
   end(error: Error): void {
     this.#ended = true;
     this.#ledger.abortAll(error);
-    for (const offer of this.#offers) offer.first?.reject(error);
+    this.refuse(error);
     this.#offers.clear();
     this.#settled();
   }

@@ -29,7 +29,8 @@ export class SessionView {
 
   /** `after`: where the log begins for this view, when it has no state before it. */
   constructor(after?: Position) {
-    this.#position = after;
+    // Before the first entry there is no epoch to agree on.
+    this.#position = after?.seq === 0 ? { epoch: 0, seq: 0 } : after;
   }
 
   /** The fold of the log; undefined before anything came, and for a view that began in the middle of the log. */

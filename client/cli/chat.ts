@@ -22,7 +22,7 @@ import type { CommonOptions } from "./options.ts";
 import { plainOutput } from "./output.ts";
 import type { Output } from "./output.ts";
 import { Screen } from "./screen.ts";
-import { nameOf, oneLine } from "./text.ts";
+import { brief, nameOf, oneLine } from "./text.ts";
 
 const HELP = `usage: haulout chat [SESSION] [options]
 
@@ -86,6 +86,7 @@ class Room {
   readonly #interactive: boolean;
   #leave!: (code: number) => void;
   #failed = false;
+  #progress: { readonly call: string; readonly text: string } | undefined;
   #ended = false;
   /** Lines are handled one after the other: the order of what was typed is the order of what is sent. */
   #lines: Promise<void> = Promise.resolve();
@@ -115,7 +116,8 @@ class Room {
   }
 
   #head(common: CommonOptions, isNew: boolean): void {
-    const { id, info } = this.#session;
+    const { info } = this.#session;
+    const id = oneLine(this.#session.id, 64);
     const agent = info === undefined ? "" : ` with ${nameOf(info.agent)}`;
     this.#output.write(`# session ${id}${agent}\n`, "faint");
     if (!isNew) return;
@@ -136,6 +138,10 @@ class Room {
       this.#output.notice("the log was replaced on the server: what was printed may not be in it any more");
     });
     this.#session.on("change", () => this.#showStatus());
+    this.#session.on("progress", ({ call, progress }) => {
+      this.#progress = { call, text: brief(progress, 40) };
+      this.#showStatus();
+    });
     this.#client.on("status", ({ state, reason }) => {
       this.#showStatus();
       if (state === "closed") this.#fail(`closed: ${oneLine(reason ?? "")}`);
@@ -219,7 +225,10 @@ class Room {
     else if (!this.#session.caughtUp) parts.push("catching up");
     if (state?.run !== undefined) {
       const agent = nameOf(state.run.agent);
-      const calls = state.calls.map((call) => nameOf(call.tool)).slice(0, 3);
+      const calls = state.calls.slice(0, 3).map(({ call, tool }) => {
+        const progress = this.#progress?.call === call ? ` ${this.#progress.text}` : "";
+        return `${nameOf(tool)}${progress}`;
+      });
       const busy =
         state.requests.length > 0 ? "waits for an approval" : calls.length > 0 ? calls.join(", ") : "…";
       parts.push(state.run.cancelRequested ? `${agent} is stopping` : `${agent} ${busy}`);

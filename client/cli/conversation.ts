@@ -156,7 +156,7 @@ export class Conversation {
 
   #callOf(call: string | undefined): string {
     const known = call === undefined ? undefined : this.#calls.get(call);
-    return known === undefined ? oneLine(call ?? "") : `${nameOf(known.tool)}(${brief(known.input)})`;
+    return known === undefined ? oneLine(call ?? "", 64) : `${nameOf(known.tool)}(${brief(known.input)})`;
   }
 }
 

@@ -61,7 +61,7 @@ function table(sessions: readonly SessionInfo[]): string {
   const rows = [
     ["SESSION", "AGENT", "STATE", "UPDATED", "TITLE"],
     ...sessions.map((session) => [
-      session.id,
+      oneLine(session.id, 64),
       oneLine(session.agent, 32),
       session.queued > 0 ? `${session.state} +${session.queued}` : session.state,
       moment(session.updatedAt),

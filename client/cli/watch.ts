@@ -91,7 +91,10 @@ async function watchAll(client: Client, common: CommonOptions, signal: AbortSign
       if (handle === undefined) continue;
       watched.set(item.id, handle);
       if (common.json) continue;
-      handle.on("entry", (entry) => void process.stdout.write(`${entry.session} ${lineOf(entry)}\n`));
+      handle.on(
+        "entry",
+        (entry) => void process.stdout.write(`${oneLine(entry.session, 64)} ${lineOf(entry)}\n`),
+      );
     }
     await wait(LOOK_EVERY_MS, undefined, { signal });
   }
@@ -102,7 +105,7 @@ function introduce(items: readonly SessionInfo[], more: boolean): void {
   const which = more ? `the ${items.length} sessions last used` : `${items.length} sessions`;
   process.stdout.write(`watching ${which}, ${running.length} running\n`);
   for (const item of running) {
-    process.stdout.write(`  ${item.id} ${nameOf(item.agent)} ${oneLine(item.title ?? "")}\n`);
+    process.stdout.write(`  ${oneLine(item.id, 64)} ${nameOf(item.agent)} ${oneLine(item.title ?? "")}\n`);
   }
 }
 
@@ -121,7 +124,7 @@ function bodyOf({ event }: EventFrame): string {
     case "input-queued":
       return `${event.mode} "${oneLine(textOf(event.content))}"`;
     case "run-started":
-      return `${event.run}, agent ${nameOf(event.agent)}, model ${oneLine(event.model)}, ${event.tools.length} tools`;
+      return `${oneLine(event.run, 64)}, agent ${nameOf(event.agent)}, model ${oneLine(event.model)}, ${event.tools.length} tools`;
     case "message": {
       const calls = event.message.parts.flatMap((part) =>
         part.type === "dynamic-tool" ? [`${nameOf(part.toolName)}(${brief(part.input)})`] : [],
@@ -137,12 +140,12 @@ function bodyOf({ event }: EventFrame): string {
         event.error === undefined
           ? brief(event.output)
           : oneLine(`${event.error.code}: ${event.error.message}`);
-      return `${event.call} ${event.outcome} in ${duration(event.durationMs)} ${why}`.trimEnd();
+      return `${oneLine(event.call, 64)} ${event.outcome} in ${duration(event.durationMs)} ${why}`.trimEnd();
     }
     case "run-finished": {
       const why =
         event.error === undefined ? "" : ` (${oneLine(`${event.error.code}: ${event.error.message}`)})`;
-      return `${event.run} ${event.reason}${why}, ${event.steps} steps, ${event.usage.outputTokens} tokens`;
+      return `${oneLine(event.run, 64)} ${event.reason}${why}, ${event.steps} steps, ${event.usage.outputTokens} tokens`;
     }
     default: {
       const { type: _, ...rest } = event;

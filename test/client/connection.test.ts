@@ -58,6 +58,12 @@ test("says hello with instance, user and client, and is online with the welcome"
   assert.equal(client.user, { id: "ann", name: "Ann" });
 });
 
+test("leaves out of its hello what is undefined", async () => {
+  const { transport, online } = await make({ user: { id: "ann", name: undefined } as { id: string } });
+  await online();
+  assert.equal(transport.last.sent[0]!["user"], { id: "ann" });
+});
+
 test("answers a ping inside the message handler", async () => {
   const { transport, online } = await make();
   await online();

@@ -3,7 +3,7 @@
  * client wrote into them. Owns decoding; answers nothing by itself.
  */
 import type { OpenTransport, TransportEvents } from "../../../client/transport.ts";
-import { decodeBinary, encodeFrame } from "../../../protocol/codec.ts";
+import { decodeBinary, decodeText, encodeFrame } from "../../../protocol/codec.ts";
 import type { ServerFrame } from "../../../protocol/frames.ts";
 
 export type Sent = Record<string, any> & { type: string };
@@ -23,7 +23,8 @@ export class Wire {
   open(): void {
     this.#events.opened({
       send: (data) => {
-        for (const frame of decodeBinary(data as Uint8Array)) this.sent.push(frame as Sent);
+        const frames = typeof data === "string" ? decodeText(data) : decodeBinary(data);
+        for (const frame of frames) this.sent.push(frame as Sent);
       },
       close: () => {
         this.closedByClient = true;
