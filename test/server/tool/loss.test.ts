@@ -2,12 +2,11 @@
  * Providers that vanish, return, stay silent or are slow: where a call goes then, and what its log says. Pure calls move,
  * `once` calls stay where they are unless their provider said that it did not start. Clocks are the test's.
  */
-import { calls as asks, bodiesOf, Clock, closeRuntimes, finishes, TestModel } from "../../support/runtime.ts";
+import { calls as asks, bodiesOf, Clock, closeRuntimes } from "../../support/runtime.ts";
 import { assert, suite } from "../../support/suite.ts";
-import { deferred } from "../../support/wait.ts";
 import { violations } from "../agent/rules.ts";
 import { TestStore } from "../session/stores.ts";
-import { callsOf, TestProvider, tool, type Calls } from "./provider.ts";
+import { callsOf, TestProvider, tool, waitingModel, type Calls } from "./provider.ts";
 
 const test = suite("lost and silent providers");
 test.after.each(closeRuntimes);
@@ -114,24 +113,12 @@ test("not started, said twice, moves the call once", async () => {
 
 test("a call whose provider went between the choice and the commit was never sent, and moves, once too", async () => {
   const store = new TestStore();
-  const turn = deferred();
-  const run = await callsOf({
-    offer: once,
-    providers: TWO,
-    store,
-    model: new TestModel(
-      async function* () {
-        await turn.promise;
-        yield asks("work");
-        yield finishes("tool-calls");
-      },
-      [finishes()],
-    ),
-  });
+  const { model, goOn } = waitingModel(asks("work"));
+  const run = await callsOf({ offer: once, providers: TWO, store, model });
   const [a, b] = run.by;
   await run.runtime.entry(run.session, "run-started");
   const held = store.holdNext();
-  turn.resolve();
+  goOn();
   const letGo = await held;
   a.disconnect();
   letGo();
@@ -147,23 +134,12 @@ test("a call whose provider went between the choice and the commit was never sen
 
 test("a provider that changed its socket between the choice and the commit gets the call once", async () => {
   const store = new TestStore();
-  const turn = deferred();
-  const run = await callsOf({
-    providers: TWO,
-    store,
-    model: new TestModel(
-      async function* () {
-        await turn.promise;
-        yield asks("work");
-        yield finishes("tool-calls");
-      },
-      [finishes()],
-    ),
-  });
+  const { model, goOn } = waitingModel(asks("work"));
+  const run = await callsOf({ providers: TWO, store, model });
   const [a, b] = run.by;
   await run.runtime.entry(run.session, "run-started");
   const held = store.holdNext();
-  turn.resolve();
+  goOn();
   const letGo = await held;
   a.disconnect();
   const back = a.again();

@@ -5,6 +5,7 @@
 import type { JsonValue, ToolOffer, Verdict } from "../../../protocol/content.ts";
 import { toolSpecification } from "../../../protocol/content.ts";
 import type { EntryBodyOf } from "../../../protocol/entries.ts";
+import type { ModelPart } from "../../../server/model/model.ts";
 import type { Runtime } from "../../../server/runtime.ts";
 import { Inbox } from "../../../server/tool/inbox.ts";
 import { SERVER_SCOPE } from "../../../server/tool/registry.ts";
@@ -18,6 +19,7 @@ import {
   type RuntimeSetup,
   type TestRuntime,
 } from "../../support/runtime.ts";
+import { deferred } from "../../support/wait.ts";
 
 export interface OfferOptions {
   session?: string;
@@ -128,6 +130,17 @@ export const anything = { type: "object" } as const;
 
 export function tool(name: string, change: Partial<ToolOffer> = {}): ToolOffer {
   return { name, inputSchema: anything, effect: "pure", ...change };
+}
+
+/** A model whose first turn begins when the test says so: what it asks for then is its second turn's to end. */
+export function waitingModel(...parts: ModelPart[]): { model: TestModel; goOn: () => void } {
+  const { promise, resolve } = deferred();
+  const first = async function* (): AsyncGenerator<ModelPart> {
+    await promise;
+    yield* parts;
+    yield finishes("tool-calls");
+  };
+  return { model: new TestModel(first, [finishes()]), goOn: resolve };
 }
 
 export interface CallsSetup extends RuntimeSetup {
