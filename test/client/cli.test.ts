@@ -293,6 +293,32 @@ inTerminals("a line longer than the terminal is wide is replaced by its message"
   ann.kill();
 });
 
+inTerminals("what is typed over several rows stays whole while others are written above it", async () => {
+  const ann = person("ann", [], { columns: 40 });
+  await ann.sees(/^ann>/m);
+  const typed = "an input of more than one row, begun while the answer is being written";
+  ann.type(`${script({ text: `${"streaming ".repeat(40)}\nlast line`, rate: 60, chunk: 6 })}\r`);
+  await ann.sees(/^demo: streaming/m);
+  for (const piece of typed.match(/.{1,10}/g)!) {
+    ann.type(piece);
+    await ann.sees((rows) => rows.join("").replaceAll(" ", "").includes(piece.replaceAll(" ", "")));
+  }
+  await ann.sees(
+    (rows) => rows.includes("  last line") && rows.some((row) => row.startsWith("ann> an input")),
+  );
+  const rows = ann.terminal.rows;
+  const input = rows.findIndex((row) => row.startsWith("ann> an input"));
+  const joined = (part: string[]): string =>
+    part
+      .map((row) => row.padEnd(40))
+      .join("")
+      .trim();
+  assert.is(joined(rows.slice(input)), `ann> ${typed}`);
+  const from = rows.findIndex((row) => row.startsWith("demo: "));
+  assert.is(joined(rows.slice(from, input)).match(/streaming/g)?.length, 40);
+  ann.kill();
+});
+
 inTerminals(
   "Control-C takes the line away, then leaves; colours are for terminals that want them",
   async () => {
