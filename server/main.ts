@@ -16,6 +16,7 @@ haulout chat [SESSION]      talk to an agent in this terminal
 haulout tools FILE          offer the tools of a module to agents
 haulout watch [SESSION]     see what happens
 haulout sessions            list sessions
+haulout verify              check a data directory that no server holds
 
 haulout COMMAND --help      options of chat, tools, watch and sessions
 haulout --version
@@ -37,6 +38,10 @@ async function main([command = "serve", ...args]: string[]): Promise<number | un
     case "sessions": {
       const { runClientCommand } = await import("../client/cli/index.ts");
       return runClientCommand(command, args);
+    }
+    case "verify": {
+      const { runVerify } = await import("./main/verify.ts");
+      return runVerify(args);
     }
     case "--version":
     case "-v":
@@ -153,7 +158,7 @@ try {
   if (code !== undefined) process.exitCode = code;
 } catch (error) {
   process.stderr.write(`${whyNot(error)}\n`);
-  process.exitCode = 1;
+  process.exitCode = (error as Error).name === "MisuseError" ? 2 : 1;
 }
 
 /** An error that its reader can do something about, in a line; of any other the stack. */
@@ -161,6 +166,7 @@ function whyNot(error: unknown): string {
   // By name: loading the classes would load the server.
   const { name } = error as Error;
   if (name === "ConfigError") return (error as ConfigError).problems.join("\n");
+  if (name === "MisuseError") return `haulout ${(error as Error).message}\ntry: haulout --help`;
   if (name === "StoreLockedError" || name === "StoreOpenError") return `haulout: ${(error as Error).message}`;
   const { code, port, address } = error as { code?: string; port?: number; address?: string };
   if (code === "EADDRINUSE")
