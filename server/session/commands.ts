@@ -151,7 +151,7 @@ function changeInput(
 ): Promise<{ seq: number }> {
   return command(session, caller, async (state) => {
     if (!state.queue.some((item) => item.input === input)) {
-      throw new ProtocolError("not-found", `input ${input} does not wait`);
+      throw new ProtocolError("conflict", `input ${input} does not wait`, { details: { input } });
     }
     const { seq } = await session.append([{ body, actor: caller.actor }]);
     return { seq };
@@ -205,6 +205,22 @@ export async function close(session: Session, caller: Caller): Promise<{ seq: nu
   });
   if (open !== undefined) session.endRun(open);
   return result;
+}
+
+/** Entries that are read at a time, from the newest on. */
+const CLOSED_WINDOW = 50;
+
+/** Where a closed session was closed. Little comes after it: its run's end, and results that were late. */
+export async function closedAt(store: Store, { session, seq: head }: SessionState): Promise<number> {
+  for (let end = head; end > 0; end -= CLOSED_WINDOW) {
+    const start = Math.max(0, end - CLOSED_WINDOW);
+    const entries = await store.read(session.id, start, end - start);
+    const found = entries.findLast(
+      ({ bytes }) => (decodeTrusted(bytes) as EventFrame).event.type === "session-closed",
+    );
+    if (found !== undefined) return found.seq;
+  }
+  throw new Error(`session ${session.id} is closed, and its log does not say when`);
 }
 
 /** Deletes the session for ever: a tombstone stays, so that its id is never used again. */

@@ -157,7 +157,14 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
     return {};
   },
   close: (context, frame) =>
-    command(context, frame.session, (session) => commands.close(session, context.caller)),
+    command(context, frame.session, async (session) => {
+      try {
+        return await commands.close(session, context.caller);
+      } catch (error) {
+        if (!(error instanceof ProtocolError) || error.code !== "closed") throw error;
+        return { seq: await commands.closedAt(context.runtime.store, session.state) };
+      }
+    }),
   async deleteSession(context, frame) {
     await command(context, frame.session, (session) => commands.remove(session, context.caller));
     return {};
