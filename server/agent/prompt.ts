@@ -58,7 +58,7 @@ function author(actor: Actor): PromptPart {
 function userParts(parts: readonly MessagePart[]): PromptPart[] {
   return parts.flatMap((part): PromptPart[] => {
     if (part.type === "text") return [{ type: "text", text: part.text }];
-    if (part.type === "file") return [file(part as FilePart)];
+    if (part.type === "file") return [file(part)];
     if (part.type.startsWith("data-")) {
       return [
         { type: "text", text: JSON.stringify({ type: part.type, data: (part as { data: unknown }).data }) },
@@ -90,7 +90,7 @@ function assistant(message: HistoryMessage, current: boolean): PromptMessage[] {
       const wanted = current && !message.incomplete && (part.text !== "" || state !== undefined);
       if (wanted) parts.push({ type: "reasoning", text: part.text, ...kept });
     } else if (part.type === "file") {
-      parts.push(file(part as FilePart));
+      parts.push(file(part));
     } else if (part.type === "dynamic-tool" && !executed) {
       const input = part.input ?? {};
       parts.push({ type: "tool-call", call: part.toolCallId, tool: part.toolName, input, ...kept });

@@ -23,7 +23,7 @@ export function recall(parts: readonly MessagePart[]): Map<number, Recalled> {
   const found = new Map<number, Recalled>();
   for (const part of parts) {
     if (part.type !== TYPE) continue;
-    const { data } = part as DataPart;
+    const { data } = part;
     const listed = typeof data === "object" && data !== null && "parts" in data ? data["parts"] : undefined;
     for (const each of Array.isArray(listed) ? listed : []) {
       const recalled = each as Partial<Recalled> | null;

@@ -1,0 +1,6 @@
+/**
+ * Every dialect and every case through the provider packages of specification v3. Owns nothing but the version.
+ */
+import { dialectSuite } from "./suite.ts";
+
+dialectSuite("v3");
