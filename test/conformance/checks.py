@@ -264,7 +264,7 @@ def queue(url):
     texts = [entry["event"]["message"]["parts"][0]["text"] for entry in session.entries
              if entry["event"]["type"] == "message" and entry["event"]["message"]["role"] == "user"]
     assert len(texts) == 2 and texts[1] == "edited" and session.settled[first["input"]] == texts[0]
-    session.client.refused("not-found", "editInput", session=session.id, input=third["input"], content="late")
+    session.client.refused("conflict", "editInput", session=session.id, input=third["input"], content="late")
 
 
 @check("history and lists come in pages, sessions can be renamed, closed and deleted")
@@ -289,7 +289,8 @@ def pages(url):
         found += [item for item in page["items"] if item["id"] == session.id]
         cursor = {"cursor": page["cursor"]} if "cursor" in page else None
     assert len(found) == 1 and found[0]["title"] == "renamed"
-    client.ok("close", session=session.id)
+    closed = client.ok("close", session=session.id)
+    assert client.ok("close", session=session.id)["seq"] == closed["seq"]
     client.refused("closed", "send", session=session.id, key=key(), content="late")
     assert client.ok("history", session=session.id)["items"]
     session.until(lambda event: event["type"] == "session-closed")

@@ -2,6 +2,7 @@
  * One raw connection to a server, for conformance cases and hostile tests: a `ws` socket, one encoding, the frames that
  * came. Holds every frame that comes to its schema and to the size of a frame. Never reconnects, never resumes.
  */
+import type { Socket } from "node:net";
 import { WebSocket } from "ws";
 import { decodeBinary, decodeText, encodeFrame, encodeJsonFrame } from "../../protocol/codec.ts";
 import { serverFrames } from "../../protocol/frames.ts";
@@ -35,6 +36,8 @@ export class WireConnection {
   readonly encoding: Encoding;
   /** Frames that came and were not taken. `ping` is answered and left out. */
   readonly frames: Frame[] = [];
+  /** Empty until there was one. */
+  welcome: Frame = {};
   /** The close code, once closed. */
   closeCode: number | undefined;
   readonly #socket: WebSocket;
@@ -69,7 +72,7 @@ export class WireConnection {
     });
     if (options.hello === false) return connection;
     connection.send({ type: "hello", id: 0, protocol: 1, ...options.hello });
-    await connection.take((frame) => frame["type"] === "welcome");
+    connection.welcome = await connection.take((frame) => frame["type"] === "welcome");
     return connection;
   }
 
@@ -117,6 +120,16 @@ export class WireConnection {
     while (this.closeCode === undefined) await this.#change(giveUpAt - performance.now());
     if (this.#fault) throw this.#fault;
     return this.closeCode;
+  }
+
+  /** Bytes as a text message, well-formed or not. */
+  sendAsText(bytes: Uint8Array): void {
+    this.#socket.send(bytes, { binary: false }, () => undefined);
+  }
+
+  /** Bytes under the WebSocket: no message, no frame of RFC 6455. */
+  sendUnframed(bytes: Uint8Array): void {
+    (this.#socket as unknown as { _socket: Socket })._socket.write(bytes);
   }
 
   /** Cuts the connection without a close. */
