@@ -237,12 +237,13 @@ function collect(metrics: Metrics, runtime: Runtime, { totals }: Connections): v
   );
 }
 
-/** Why the store cannot be used, as far as one read tells within a second. */
+/** Why the store cannot be used, as far as it tells within a second. */
 async function probeStore(store: Store | undefined): Promise<string | undefined> {
   const late = new Promise<string>((resolve) => {
     setTimeout(() => resolve("the store does not answer"), 1000).unref();
   });
-  const read = (store?.load("readyz") ?? Promise.reject(new Error("no store"))).then(
+  const asked = store?.ready === undefined ? store?.load("readyz") : store.ready();
+  const read = (asked ?? Promise.reject(new Error("no store"))).then(
     () => undefined,
     () => "the store cannot be used",
   );

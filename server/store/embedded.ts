@@ -8,7 +8,16 @@ import { checkBatch, isSessionId } from "./check.ts";
 import { readError, type DirectoryOptions, type Level } from "./directory.ts";
 import { Handle } from "./handle.ts";
 import { Lane } from "./lane.ts";
-import { Kind, keyRowKey, seal, sealDeletedSession, sessionKey, uint48, unseal } from "./layout.ts";
+import {
+  FORMAT_KEY,
+  Kind,
+  keyRowKey,
+  seal,
+  sealDeletedSession,
+  sessionKey,
+  uint48,
+  unseal,
+} from "./layout.ts";
 import { Owners } from "./owners.ts";
 import { Purge } from "./purge.ts";
 import { assertReaches, liveRow, readHead, readIds, readList, readStretch, withSnapshot } from "./scan.ts";
@@ -40,6 +49,7 @@ export class EmbeddedStore implements Store {
   readonly #purge: Purge;
   /** Sessions whose head is being read for a claim. */
   readonly #claiming = new Map<string, Promise<unknown>>();
+  #probing: Promise<void> | undefined;
   #rowsRead = 0;
 
   private constructor(owners: Owners<Listed>, handle: Handle, lane: Lane, purge: Purge, now: () => number) {
@@ -244,6 +254,26 @@ export class EmbeddedStore implements Store {
     });
     if (removed) this.#purge.start();
     return removed;
+  }
+
+  /** After a failed write a small one is tried, so that nobody has to send something to find out that the disk is back. */
+  async ready(): Promise<void> {
+    await this.#handle.use((level) => level.get(FORMAT_KEY));
+    if (!this.#lane.failing) return;
+    await (this.#probing ??= this.#probe().finally(() => (this.#probing = undefined)));
+  }
+
+  /** Writes the format's row as it is, through to the disk. */
+  async #probe(): Promise<void> {
+    await this.#lane.write({
+      ids: new Set<string>(),
+      sync: true,
+      prepare: (level) => level.get(FORMAT_KEY),
+      build: (batch, row) => {
+        if (row !== undefined) batch.put(FORMAT_KEY, row);
+        return { result: undefined };
+      },
+    });
   }
 
   /** Resolves when nothing of the sessions deleted so far is left but their tombstones, or the store is out of work. */

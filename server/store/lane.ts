@@ -34,6 +34,7 @@ export class Lane {
   readonly #onFailure: () => void;
   #tail: Promise<unknown> = Promise.resolve();
   #writing: ReadonlySet<string> | undefined;
+  #failing = false;
 
   constructor(handle: Handle, onFailure: () => void) {
     this.#handle = handle;
@@ -45,6 +46,11 @@ export class Lane {
     const done = this.#tail.then(() => this.#run(write));
     this.#tail = done.catch(() => {});
     return done;
+  }
+
+  /** A write has failed and none has reached the disk since. */
+  get failing(): boolean {
+    return this.#failing;
   }
 
   /** A write that may change the session is in flight. */
@@ -64,6 +70,7 @@ export class Lane {
       return result;
     } catch (error) {
       if (!(error instanceof WriteFailed)) throw error;
+      this.#failing = true;
       this.#onFailure();
       await this.#handle.reopen(error.cause);
       throw new StoreUnavailableError("a write failed; it may or may not be there", { cause: error.cause });
@@ -82,6 +89,7 @@ export class Lane {
       await batch.write({ sync: write.sync }).catch((cause: unknown) => {
         throw new WriteFailed("write failed", { cause });
       });
+      if (write.sync) this.#failing = false;
       return built;
     } finally {
       await batch.close();

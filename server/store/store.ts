@@ -134,6 +134,12 @@ export interface Store {
   /** Delete: a tombstone stays, so the id is never used again. Fenced: false. */
   remove(grant: Grant): Promise<boolean>;
 
+  /**
+   * Resolves when the store can be read and, as far as it knows, written; a store whose last write failed tries one.
+   * Rejects with why not. A store without it is asked by a read.
+   */
+  ready?(): Promise<void>;
+
   close(): Promise<void>;
 }
 
