@@ -25,8 +25,10 @@ export class Deadlines {
     callbacks.add(entry);
     this.#arm();
     return () => {
-      const set = this.#buckets.get(bucket);
-      if (set?.delete(entry) && set.size === 0) this.#buckets.delete(bucket);
+      // Also out of a bucket that is being run.
+      if (callbacks.delete(entry) && callbacks.size === 0 && this.#buckets.get(bucket) === callbacks) {
+        this.#buckets.delete(bucket);
+      }
     };
   }
 

@@ -82,7 +82,8 @@ export class ToolRegistry {
   /** The tools of a session as an agent sees them: an empty filter is the server's and the session's own. Sorted by name. */
   visible(filter: readonly string[], session: string): RegisteredTool[] {
     const all = new Map([...(this.#scopes.get(session) ?? []), ...this.#scopes.get(SERVER_SCOPE)!]);
-    const chosen = filter.length === 0 ? [...all.values()] : filter.flatMap((name) => all.get(name) ?? []);
+    const chosen =
+      filter.length === 0 ? [...all.values()] : [...new Set(filter)].flatMap((name) => all.get(name) ?? []);
     return chosen.sort((a, b) => (a.specification.name < b.specification.name ? -1 : 1));
   }
 

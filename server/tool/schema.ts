@@ -4,10 +4,10 @@
  */
 import { Ajv, type ErrorObject } from "ajv";
 import { Ajv2020 } from "ajv/dist/2020.js";
-import { RE2JS } from "re2js";
 import type { JsonSchema, JsonValue } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import { measure } from "../../protocol/values.ts";
+import { linearRegExp } from "./pattern.ts";
 
 export const MAX_SCHEMA_BYTES = 128 * 1024;
 export const MAX_SCHEMA_DEPTH = 24;
@@ -47,23 +47,33 @@ export function compileSchema(schema: JsonSchema): SchemaCheck {
   return check;
 }
 
-const linearRegExp = Object.assign(
-  (pattern: string) => {
-    const expression = RE2JS.compile(pattern);
-    return { test: (text: string) => expression.matcher(text).find() };
-  },
-  { code: "linear" },
-);
+const OPTIONS = {
+  strict: false,
+  validateFormats: false,
+  logger: false,
+  // A key that a value inherits, such as toString, is not one that it has.
+  ownProperties: true,
+} as const;
+/** Judge schemas themselves, by their draft; compiled once, for that takes longer than most schemas do. */
+const judges = new Map<typeof Ajv, Ajv>();
+
+function judgeOf(Validator: typeof Ajv): Ajv {
+  let judge = judges.get(Validator);
+  if (judge === undefined) judges.set(Validator, (judge = new Validator(OPTIONS)));
+  return judge;
+}
 
 function compile(schema: JsonSchema): SchemaCheck {
   const older = typeof schema["$schema"] === "string" && /draft-0[4-7]/.test(schema["$schema"]);
-  // One instance a schema: ids of one provider's schemas must not meet another's.
   const Validator = older ? Ajv : Ajv2020;
   try {
+    const judge = judgeOf(Validator);
+    if (judge.validateSchema(schema) !== true) throw new Error(describe(judge.errors ?? []));
+    // One instance a schema: ids of one provider's schemas must not meet another's.
     const ajv = new Validator({
-      strict: false,
-      validateFormats: false,
-      logger: false,
+      ...OPTIONS,
+      meta: false,
+      validateSchema: false,
       code: { regExp: linearRegExp },
     });
     const validate = ajv.compile(schema);
