@@ -56,6 +56,16 @@ export const SESSION_CASES: readonly Case[] = [
     ],
   },
   {
+    name: "a cursor that the server did not give is a bad frame",
+    steps: [
+      ...create,
+      { send: { type: "listSessions", id: 2, cursor: "made up" } },
+      { expect: { type: "error", id: 2, code: "bad-frame", retryable: false } },
+      { send: { type: "history", id: 3, session: "$s", cursor: "made up" } },
+      { expect: { type: "error", id: 3, code: "bad-frame", retryable: false } },
+    ],
+  },
+  {
     name: "attach answers ok, then every entry, then live",
     steps: attached,
   },
