@@ -108,6 +108,8 @@ const SHAPES: Record<string, z.ZodType> = {
   ToolOffer: content.toolSpecification,
   ListedAgent: frames.listedAgent,
   ListedTool: frames.listedTool,
+  BackedUp: frames.backedUp,
+  ImportedEntry: frames.importedEntry,
 };
 
 test("shapes: the same fields and bounds, and each is used", () => {
