@@ -6,8 +6,22 @@ export { agentDefinition, defineAgent } from "./agent/agent.ts";
 export type { Agent, AgentOptions } from "./agent/agent.ts";
 export { composeHooks } from "./hook.ts";
 export type { AgentEvent, EventContext, Hook, ToolRegistrar } from "./hook.ts";
+export { fromLanguageModel } from "./model/aisdk.ts";
+export type { LanguageModelOptions } from "./model/aisdk.ts";
+export type { LanguageModel } from "./model/aisdk-types.ts";
+export { Catalog } from "./model/catalog.ts";
+export type { CatalogOptions } from "./model/catalog.ts";
+export { withFallback } from "./model/fallback.ts";
+export type { FallbackOptions } from "./model/fallback.ts";
 export { ModelError } from "./model/model.ts";
-export type { Model, ModelPart, ModelRequest, PromptMessage, PromptPart } from "./model/model.ts";
+export type {
+  Model,
+  ModelPart,
+  ModelRequest,
+  ModelSettings,
+  PromptMessage,
+  PromptPart,
+} from "./model/model.ts";
 export { scriptedModel } from "./model/scripted.ts";
 export type { AgentResponse, AgentStep } from "./reader.ts";
 export { Runtime } from "./runtime.ts";

@@ -16,6 +16,7 @@ haulout chat [SESSION]      talk to an agent in this terminal
 haulout tools FILE          offer the tools of a module to agents
 haulout watch [SESSION]     see what happens
 haulout sessions            list sessions
+haulout models              which models agents can use here, and how to add one
 haulout verify              check a data directory that no server holds
 
 haulout COMMAND --help      options of chat, tools, watch and sessions
@@ -38,6 +39,10 @@ async function main([command = "serve", ...args]: string[]): Promise<number | un
     case "sessions": {
       const { runClientCommand } = await import("../client/cli/index.ts");
       return runClientCommand(command, args);
+    }
+    case "models": {
+      const { runModels } = await import("./main/models.ts");
+      return runModels(args);
     }
     case "verify": {
       const { runVerify } = await import("./main/verify.ts");
@@ -86,6 +91,10 @@ async function serve(): Promise<undefined> {
   const server = await startServer(config);
   stopOnSignals(server);
   process.stdout.write(greeting(server, config.auth?.mode === "token", config.agents?.[0]?.name ?? "demo"));
+  if (config.agents === undefined) {
+    const { modelHint } = await import("./main/models.ts");
+    process.stdout.write(await modelHint(config.models));
+  }
   return undefined;
 }
 

@@ -12,6 +12,7 @@ import { defineAgent } from "./agent/agent.ts";
 import type { Agent, AgentOptions } from "./agent/agent.ts";
 import { composeHooks } from "./hook.ts";
 import type { AgentEvent, ComposedHook, Hook } from "./hook.ts";
+import { chooseModels } from "./model/fallback.ts";
 import type { Model } from "./model/model.ts";
 import { silentLog } from "./observe/log.ts";
 import type { Log } from "./observe/log.ts";
@@ -102,7 +103,7 @@ export class Runtime {
       now,
       member: () => this.#member!,
       agent: (name) => this.#agents.get(name),
-      model: (agent) => options.models?.(agent.model) ?? this.model,
+      model: chooseModels((name) => options.models?.(name) ?? this.model),
       observe: (session, event) => this.#observe(session, event),
       dropped: (session) => this.#dropped(session),
     };

@@ -8,6 +8,7 @@ import { ConfigError } from "./config.ts";
 import { demoAgent, demoHook } from "./demo.ts";
 import { createEdge } from "./edge/http.ts";
 import type { Hook } from "./hook.ts";
+import { Catalog } from "./model/catalog.ts";
 import type { Model } from "./model/model.ts";
 import { scriptedModel } from "./model/scripted.ts";
 import { countEvents } from "./observe/events.ts";
@@ -90,18 +91,21 @@ export function findProblems(options: ServerOptions): string[] {
   if (options.redisUrl !== undefined) {
     problems.push(`${where("redisUrl")}: Redis is not available in this version; it serves one node`);
   }
-  for (const [at, { model = "scripted" }] of (options.agents ?? []).entries()) {
-    if (findModel(options, model) !== undefined) continue;
-    problems.push(
-      `${where("agents")}[${at}].model: "${model}" is not available in this version; use "scripted"`,
-    );
+  const catalog = catalogOf(options);
+  problems.push(...catalog.problems.map((problem) => `${where("models")}.${problem}`));
+  for (const [at, { model = "scripted", fallback = [] }] of (options.agents ?? []).entries()) {
+    for (const [index, name] of [model, ...fallback].entries()) {
+      const problem = catalog.problem(name);
+      const field = index === 0 ? "model" : `fallback[${index - 1}]`;
+      if (problem !== undefined) problems.push(`${where("agents")}[${at}].${field}: ${problem}`);
+    }
   }
   return problems;
 }
 
-function findModel({ models }: ServerOptions, name: string): Model | undefined {
-  const given = typeof models === "function" ? models(name) : undefined;
-  return given ?? (name === "scripted" ? scriptedModel : undefined);
+/** The models that agents may name: a program's own, and those that the settings give access to. */
+export function catalogOf({ models = {} }: Pick<ServerOptions, "models">): Catalog {
+  return new Catalog(typeof models === "function" ? { given: models } : { settings: models });
 }
 
 /** Resolves when clients are served. Throws ConfigError for what cannot work, else what kept it from starting. */
@@ -186,10 +190,11 @@ async function startRuntime(
     },
   });
   const hooks = [options.hook ?? []].flat();
+  const catalog = catalogOf(options);
   const runtime = new Runtime(scriptedModel, options.agents === undefined ? [demoHook, ...hooks] : hooks, {
     ...options.runtime,
     router: { graceMs: options.providerGraceMs ?? 30_000, ...options.runtime?.router },
-    models: (name) => findModel(options, name),
+    models: (name) => catalog.model(name),
     store,
     commits,
     log,

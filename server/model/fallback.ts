@@ -12,6 +12,27 @@ export interface FallbackOptions {
   readonly now?: () => number;
 }
 
+/** What of an agent chooses its model. */
+export interface ModelNames {
+  readonly model: string;
+  readonly fallback?: readonly string[] | undefined;
+}
+
+/** The model of each agent, made of those that `find` knows by name; one chain per definition, for what it remembers. */
+export function chooseModels<T extends ModelNames>(find: (name: string) => Model): (agent: T) => Model {
+  const chains = new WeakMap<T, Model>();
+  return (agent) => {
+    const { model, fallback = [] } = agent;
+    if (fallback.length === 0) return find(model);
+    let chain = chains.get(agent);
+    if (chain === undefined) {
+      chain = withFallback([find(model), ...fallback.map(find)]);
+      chains.set(agent, chain);
+    }
+    return chain;
+  };
+}
+
 /** Failures of this request alone: the next one may well succeed. */
 const OF_THE_REQUEST = new Set(["bad-request", "context-overflow", "refused", "unsupported"]);
 

@@ -95,7 +95,7 @@ test("check says ok, or every fault in a line, by its exit code too", async () =
   const [good, bad, model] = await Promise.all([
     ended(haulout(["check"], {}, { port: 1, agents: [{ name: "helper" }] })),
     ended(haulout(["check"], { HAULOUT_LOG: "loud" }, { prot: 1, agents: [{ name: "a b" }] })),
-    ended(haulout(["check"], {}, { agents: [{ name: "a", model: "openai:gpt" }] })),
+    ended(haulout(["check"], { OPENAI_API_KEY: "" }, { agents: [{ name: "a", model: "openai:gpt" }] })),
   ]);
   assert.equal(good, { code: 0, stdout: "ok", stderr: "" });
   assert.equal([bad.code, bad.stdout], [1, ""]);
@@ -113,7 +113,9 @@ test("check says ok, or every fault in a line, by its exit code too", async () =
   assert.equal(model, {
     code: 1,
     stdout: "",
-    stderr: 'haulout.json: agents[0].model: "openai:gpt" is not available in this version; use "scripted"',
+    stderr:
+      'haulout.json: agents[0].model: "openai:gpt": it needs a key: ' +
+      "set OPENAI_API_KEY, or models.openai.apiKey in the configuration",
   });
 });
 
