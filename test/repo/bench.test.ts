@@ -21,7 +21,7 @@ async function bench(
 }
 
 test("quick runs every bench and ends with rows as JSON", { limitMs: 240_000 }, async () => {
-  const { code, out, err } = await bench("quick", "--samples", "4", "--json");
+  const { code, out, err } = await bench("quick", "--samples", "2", "--json");
   assert.is(code, 0, err);
   const last = JSON.parse(out.at(-1) ?? "");
   assert.equal(Object.keys(last), ["rows"]);

@@ -2,7 +2,7 @@
  * The Dockerfile, without Docker: its steps are played in an empty folder, one folder a stage, with what .dockerignore
  * lets into the context; then CMD is started as the image would, and HEALTHCHECK asked. Shows that the image has what the
  * server needs and nothing else, and that it does not bind outward without a token. Cannot show: users and base image.
- * limit: 300 s
+ * limit: 600 s
  */
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -84,7 +84,9 @@ class Image {
     });
     const exit = await child.exited;
     if (exit.code !== 0)
-      throw new Error(`RUN ${script}: ${JSON.stringify(exit)}\n${child.stderr.join("\n")}`);
+      throw new Error(
+        `RUN ${script}: ${JSON.stringify(exit)}\n${[...child.stdout, ...child.stderr].join("\n")}`,
+      );
   }
 
   /** Starts a command of the image. The data folder, the one absolute path in the settings, is put below our root. */
@@ -104,11 +106,12 @@ class Image {
 }
 
 /** Nothing of what `npm test` set around us, but npm's cache: it has what `npm ci` needs. */
-function bare(): Record<string, undefined> {
+function bare(): Record<string, string | undefined> {
   const names = Object.keys(process.env).filter(
     (name) => /^(?:npm_|NODE_|UVU)/.test(name) && !/cache|registry/.test(name),
   );
-  return Object.fromEntries(names.map((name) => [name, undefined]));
+  const quiet = { npm_config_prefer_offline: "true", npm_config_audit: "false", npm_config_fund: "false" };
+  return { ...Object.fromEntries(names.map((name) => [name, undefined])), ...quiet };
 }
 
 /** `chown` needs root and a user of the base image; here it succeeds. */
@@ -125,7 +128,7 @@ async function build(stage: Stage): Promise<Image> {
   return result;
 }
 
-test("all steps succeed in an empty folder", { limitMs: 240_000 }, async () => {
+test("all steps succeed in an empty folder", { limitMs: 500_000 }, async () => {
   for (const stage of stages) image = await build(stage);
   assert.is(stages.length, 2);
 });
