@@ -7,6 +7,7 @@ import {
   actor,
   content,
   effect,
+  finishReason,
   epoch,
   id,
   json,
@@ -42,6 +43,7 @@ export const openRun = z.object({
   step: z.int().min(0),
   usage,
   cancelRequested: seq.optional(),
+  recovered: z.object({ step: z.int().min(0), attempt: z.int().min(1) }).optional(),
 });
 export const finishedRun = z.object({
   run: id,
@@ -73,7 +75,7 @@ export const historyMessage = message.extend({
   seq,
   at: milliseconds,
   step: z.int().min(1).optional(),
-  finishReason: z.string().optional(),
+  finishReason: finishReason.optional(),
   usage: usage.optional(),
   incomplete: z.literal(true).optional(),
 });

@@ -191,10 +191,14 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
         lastRun: { run: body.run, reason: body.reason, steps: body.steps, usage: body.usage, at: entry.at },
       };
     }
+    case "run-recovered": {
+      if (state.run?.run !== body.run) return state;
+      const { step, attempt } = body;
+      return { ...state, run: { ...state.run, recovered: { step, attempt } } };
+    }
     case "session-created":
     case "message-abandoned":
     case "tool-audit":
-    case "run-recovered":
       return state;
     default:
       body satisfies never;

@@ -37,6 +37,8 @@ export const agentDefinition = z.strictObject({
   toolChoice: toolChoice.default("auto"),
   /** Asks the model to reason, where it can. */
   reasoning: z.boolean().default(false),
+  /** What becomes of a run whose process died: `restart-step` goes on where the log ends, `stop` ends it `interrupted`. */
+  crashPolicy: z.enum(["restart-step", "stop"]).default("restart-step"),
   /** A run longer than this ends with reason `deadline`. */
   runTimeoutMs: z
     .int()

@@ -5,60 +5,20 @@
  */
 import type { EntryBody } from "../../protocol/entries.ts";
 import type { Actor, FinishReason, Message, RunReason, Usage } from "../../protocol/content.ts";
-import type { PartKind, SessionState } from "../../protocol/frames.ts";
+import type { HistoryMessage, OpenCall, SessionState } from "../../protocol/frames.ts";
 import { newId } from "../../protocol/ids.ts";
 import { addUsage, NO_USAGE } from "../../protocol/state.ts";
-import { cutText } from "../../protocol/values.ts";
 import { ModelError } from "../model/model.ts";
-import type { Model, ModelPart } from "../model/model.ts";
-import { prepareCall } from "../tool/call.ts";
-import type { CallServices, PreparedCall } from "../tool/call.ts";
-import type { RegisteredTool } from "../tool/registry.ts";
-import { compileSchema } from "../tool/schema.ts";
-import type { Agent } from "./agent.ts";
+import type { ModelPart } from "../model/model.ts";
+import { executeCalls, isEnding, resumeCalls, runCalls } from "./calls.ts";
+import type { RunContext, RunOutput } from "./context.ts";
 import { Draft } from "./draft.ts";
-import type { AskedCall } from "./draft.ts";
 import { buildPrompt } from "./prompt.ts";
 
 const MAX_ATTEMPTS = 3;
 const MAX_RETRY_AFTER_MS = 60_000;
 /** A final text longer than this is in its message only. */
 const MAX_FINAL_TEXT = 4096;
-
-export interface RunContext {
-  readonly session: string;
-  readonly run: string;
-  readonly agent: Agent;
-  readonly model: Model;
-  /** Fixed when the run started; a call outside it is unavailable. */
-  readonly tools: readonly RegisteredTool[];
-  /** Who sent the input; what the run does, it does in this name. */
-  readonly actor: Actor;
-  readonly services: CallServices;
-  /** The committed state, as of now. */
-  state(): SessionState;
-  /** Steering inputs that join here, as the entries that consume them. */
-  joinSteers(): EntryBody[];
-  /** Aborted with reason `cancelled` or `deadline`: end the run. */
-  readonly end: AbortSignal;
-  /** Aborted when this process must leave the run as it is: nothing more is yielded. */
-  readonly stop: AbortSignal;
-  /** Faults that are ours, for the log. */
-  onFault(error: unknown): void;
-}
-
-export type RunOutput =
-  /** `entries` is asked under the session's lock, so that it sees what is committed. */
-  | { readonly type: "commit"; readonly entries: () => EntryBody[] }
-  | {
-      readonly type: "part";
-      readonly message: string;
-      readonly part: number;
-      readonly kind: PartKind;
-      readonly call?: string;
-      readonly tool?: string;
-    }
-  | { readonly type: "delta"; readonly message: string; readonly part: number; readonly text: string };
 
 type ModelEnd =
   | { type: "answer"; draft: Draft; reason: FinishReason; usage: Usage; model: string }
@@ -67,8 +27,9 @@ type ModelEnd =
 
 export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, void> {
   const { agent, end, stop } = context;
-  let usage = NO_USAGE;
-  let steps = 0;
+  const before = context.resumed ? context.state().run : undefined;
+  let usage = before?.usage ?? NO_USAGE;
+  let steps = before?.step ?? 0;
   let answered = context.model.id;
   const finished = (
     reason: RunReason,
@@ -87,6 +48,32 @@ export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, 
   });
   const ended = (): RunReason => (end.reason === "deadline" ? "deadline" : "cancelled");
   const ending = (): boolean => isEnding(context);
+  /** What closes a step whose calls all have their outcome; asked when the last one has. */
+  const closing = (reason: FinishReason, spent: Usage, text: string) => (): EntryBody[] => {
+    const closed: EntryBody = {
+      type: "step-finished",
+      run: context.run,
+      step: steps,
+      finishReason: reason,
+      usage: spent,
+    };
+    if (ending()) return [closed, finished(ended())];
+    if (steps >= agent.maxSteps) return [closed, finished("max-steps", { text })];
+    return [closed, ...context.joinSteers()];
+  };
+  const over = (): boolean => stop.aborted || context.state().run?.run !== context.run;
+
+  const open = before === undefined ? undefined : openStep(context.state());
+  if (open !== undefined) {
+    const { message, calls } = open;
+    const spent = message.usage ?? NO_USAGE;
+    steps = message.step ?? steps + 1;
+    usage = addUsage(usage, spent);
+    const close = closing(message.finishReason ?? "tool-calls", spent, textOf(message));
+    yield* runCalls(context, resumeCalls(context, message, calls), close);
+    if (over()) return;
+  }
+  if (context.resumed) await context.toolsAgain();
 
   for (;;) {
     const answer = yield* callModel(context, steps + 1);
@@ -147,14 +134,20 @@ export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, 
       return;
     }
 
-    const closing = (): EntryBody[] => {
-      if (ending()) return [stepFinished, finished(ended())];
-      if (steps >= agent.maxSteps) return [stepFinished, finished("max-steps", { text })];
-      return [stepFinished, ...context.joinSteers()];
-    };
-    yield* executeCalls(context, said, calls, closing);
-    if (stop.aborted || context.state().run?.run !== context.run) return;
+    yield* executeCalls(context, said, calls, closing(answer.reason, answer.usage, text));
+    if (over()) return;
   }
+}
+
+/** The message of the step that was open when the log ended, and its calls without an outcome. */
+function openStep(state: SessionState): { message: HistoryMessage; calls: readonly OpenCall[] } | undefined {
+  const first = state.calls[0];
+  const message = state.messages.find((item) => item.id === first?.message);
+  return message && { message, calls: state.calls };
+}
+
+function textOf(message: Message): string {
+  return message.parts.map((part) => (part.type === "text" ? part.text : "")).join("");
 }
 
 function commit(entries: EntryBody[] | (() => EntryBody[])): RunOutput {
@@ -183,7 +176,7 @@ async function* callModel(context: RunContext, step: number): AsyncGenerator<Run
   const request = {
     instructions: agent.instructions,
     messages: buildPrompt(context.state()),
-    tools: context.tools.map(({ specification: { name, description, inputSchema } }) => ({
+    tools: context.tools().map(({ specification: { name, description, inputSchema } }) => ({
       name,
       description,
       inputSchema,
@@ -249,114 +242,4 @@ function orAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
     signal.addEventListener("abort", abort, { once: true });
     promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
   });
-}
-
-/** Commits the message with its dispatches, runs its calls in parallel, and closes the step with the last result. */
-async function* executeCalls(
-  context: RunContext,
-  said: EntryBody[],
-  calls: readonly AskedCall[],
-  closing: () => EntryBody[],
-): AsyncGenerator<RunOutput, void> {
-  const prepared: PreparedCall[] = [];
-  /** With the calls sent, and with none of them sent because the run is ending. */
-  const sent = [...said];
-  const unsent = [...said];
-  for (const call of calls) {
-    const refused = refuse(context, call);
-    if (refused !== undefined) {
-      sent.push(refused);
-      unsent.push(refused);
-      continue;
-    }
-    const tool = context.tools.find((item) => item.specification.name === call.tool)!;
-    const { session, run, actor, agent } = context;
-    const cancelled = (): boolean => isEnding(context);
-    const ready = prepareCall(
-      { session, run, agent: agent.name, actor, call: call.call, tool, input: call.input, cancelled },
-      context.services,
-    );
-    sent.push(...ready.entries);
-    unsent.push(withoutDispatch(call, "cancelled", "the run was cancelled"));
-    prepared.push(ready);
-  }
-  let go = false;
-  let committed = false;
-  try {
-    yield commit(() => {
-      go = prepared.length > 0 && !isEnding(context);
-      return go ? sent : [...unsent, ...closing()];
-    });
-    committed = true;
-  } finally {
-    if (!committed || !go) for (const ready of prepared) ready.discard();
-  }
-  if (go) yield* runCalls(context, prepared, closing);
-}
-
-async function* runCalls(
-  context: RunContext,
-  prepared: readonly PreparedCall[],
-  closing: () => EntryBody[],
-): AsyncGenerator<RunOutput, void> {
-  type Running = ReturnType<PreparedCall["run"]>;
-  type Advance = { generator: Running; result: Awaited<ReturnType<Running["next"]>> };
-  const running = new Map<Running, Promise<Advance>>();
-  const advance = (generator: Running): void => {
-    running.set(
-      generator,
-      generator.next().then((result) => ({ generator, result })),
-    );
-  };
-  try {
-    for (const ready of prepared) advance(ready.run(context.end, context.stop));
-    let open = prepared.length;
-    while (running.size > 0) {
-      const { generator, result } = await Promise.race(running.values());
-      if (result.done) {
-        running.delete(generator);
-        continue;
-      }
-      if (context.stop.aborted) return;
-      const { value } = result;
-      yield commit(() => {
-        const entries = typeof value === "function" ? value() : value;
-        if (entries.some((entry) => entry.type === "tool-result")) open--;
-        return open === 0 ? [...entries, ...closing()] : entries;
-      });
-      advance(generator);
-    }
-  } finally {
-    // A call whose entries were not committed gives back what it holds.
-    for (const generator of running.keys()) void generator.return();
-  }
-}
-
-/** Whether this run is to end as cancelled or at its deadline. The log decides: it knows of a cancel before the signal. */
-function isEnding(context: RunContext): boolean {
-  return context.end.aborted || context.state().run?.cancelRequested !== undefined;
-}
-
-/** The outcome of a call that cannot be dispatched at all. */
-function refuse(context: RunContext, call: AskedCall): EntryBody | undefined {
-  const tool = context.tools.find((item) => item.specification.name === call.tool);
-  if (tool === undefined) {
-    return withoutDispatch(call, "unavailable", `there is no tool ${call.tool} in this run`);
-  }
-  const fault = call.fault ?? compileSchema(tool.specification.inputSchema)(call.input);
-  return fault === undefined ? undefined : withoutDispatch(call, "invalid-input", fault);
-}
-
-function withoutDispatch(
-  { call }: AskedCall,
-  outcome: "unavailable" | "invalid-input" | "cancelled",
-  message: string,
-): EntryBody {
-  return {
-    type: "tool-result",
-    call,
-    outcome,
-    error: { code: outcome, message: cutText(message, MAX_FINAL_TEXT) },
-    durationMs: 0,
-  };
 }

@@ -74,8 +74,8 @@ export async function send(
     }
     return { seq: appended.seq, input, position: positionOf(session.state, input), duplicate: false };
   });
-  if (interrupted !== undefined) session.endRun(interrupted);
-  session.advance();
+  if (interrupted !== undefined) session.slot.end(interrupted);
+  session.slot.advance();
   return result;
 }
 
@@ -171,7 +171,7 @@ export async function cancel(session: Session, caller: Caller, run: string): Pro
     if (!known) throw new ProtocolError("not-found", `no run ${run}`);
     return { state: "finished" };
   });
-  if (result.state === "cancelling") session.endRun(run);
+  if (result.state === "cancelling") session.slot.end(run);
   return result;
 }
 
@@ -203,7 +203,7 @@ export async function close(session: Session, caller: Caller): Promise<{ seq: nu
     const { seq } = await session.append(entries);
     return { seq };
   });
-  if (open !== undefined) session.endRun(open);
+  if (open !== undefined) session.slot.end(open);
   return result;
 }
 

@@ -13,10 +13,9 @@ import { LiveText } from "./live.ts";
 import { snapshotFor } from "./snapshot.ts";
 import type { Subscriber } from "./subscriber.ts";
 
-/** Entries of one page of a replay; fewer where they are large. */
+/** Entries and bytes of one page of a replay. */
 const REPLAY_PAGE = 250;
-const REPLAY_FIRST_PAGE = 32;
-const REPLAY_PAGE_BYTES = 256 * 1024;
+const REPLAY_PAGE_BYTES = 64 * 1024;
 /** Bytes of the newest entries that stay in memory while the session does. */
 const RECENT_BYTES = 256 * 1024;
 
@@ -98,22 +97,18 @@ export class Feed {
       return;
     }
     reply({ ...answer, mode: "events" });
-    let size = REPLAY_FIRST_PAGE;
     for (let cursor = after.seq; ;) {
       if (cursor === this.state.seq) {
         this.#enter(reader);
         return;
       }
-      let bytes = 0;
-      for (const { seq, frame } of await this.#page(cursor, size)) {
+      for (const { seq, frame } of await this.#page(cursor)) {
         const room = reader.room();
         if (room !== undefined) await room;
         if (!current()) return;
         reader.deliver(frame);
         cursor = seq;
-        bytes += frame.bytes.length;
       }
-      size = bytes > REPLAY_PAGE_BYTES ? Math.max(1, size >> 1) : Math.min(REPLAY_PAGE, size * 2);
       if (!current()) return;
     }
   }
@@ -150,13 +145,13 @@ export class Feed {
   }
 
   /** The next entries after a seq, from memory where they are there; none beyond the published head. */
-  async #page(after: number, size: number): Promise<{ seq: number; frame: EncodedFrame }[]> {
+  async #page(after: number): Promise<{ seq: number; frame: EncodedFrame }[]> {
     const first = this.#recent[0]?.seq;
     if (first !== undefined && after + 1 >= first) {
-      return this.#recent.slice(after + 1 - first, after + 1 - first + size);
+      return this.#recent.slice(after + 1 - first, after + 1 - first + REPLAY_PAGE);
     }
-    const limit = Math.min(size, this.state.seq - after);
-    const stored = await this.#store.read(this.id, after, limit);
+    const limit = Math.min(REPLAY_PAGE, this.state.seq - after);
+    const stored = await this.#store.read(this.id, after, limit, REPLAY_PAGE_BYTES);
     return stored.map(({ seq, bytes }) => ({ seq, frame: new EncodedFrame(bytes) }));
   }
 

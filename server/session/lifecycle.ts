@@ -7,13 +7,17 @@ import type { Actor, Message, RunReason } from "../../protocol/content.ts";
 import type { QueuedInput, SessionState } from "../../protocol/frames.ts";
 import { newId } from "../../protocol/ids.ts";
 import { NO_USAGE } from "../../protocol/state.ts";
+import type { Agent } from "../agent/agent.ts";
 import { contentParts } from "../agent/prompt.ts";
-import type { RunContext } from "../agent/run.ts";
+import type { RunContext } from "../agent/context.ts";
 import type { Entry, SessionServices } from "./services.ts";
 
 const SYSTEM: Actor = { kind: "system", id: "system", name: "system", verified: true };
 
-export type StartedRun = Pick<RunContext, "session" | "run" | "agent" | "model" | "tools" | "actor">;
+export type StartedRun = Pick<
+  RunContext,
+  "session" | "run" | "agent" | "model" | "tools" | "actor" | "resumed"
+>;
 
 /** The entries that give the slot to an input. `context` is absent when they end the run at once: its agent is gone. */
 export function startRun(
@@ -60,9 +64,25 @@ export function startRun(
       run,
       agent,
       model,
-      tools,
+      tools: () => tools,
       actor,
+      resumed: false,
     },
+  };
+}
+
+/** The open run of a state, to go on with the tools that are there now. */
+export function resumeRun(state: SessionState, agent: Agent, services: SessionServices): StartedRun {
+  const run = state.run!;
+  const names = run.tools.map((tool) => tool.name);
+  return {
+    session: state.session.id,
+    run: run.run,
+    agent,
+    model: services.model(agent),
+    tools: () => (names.length === 0 ? [] : services.tools.visible(names, state.session.id)),
+    actor: run.actor ?? SYSTEM,
+    resumed: true,
   };
 }
 

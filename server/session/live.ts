@@ -32,6 +32,11 @@ export class LiveText {
     if (message === undefined || this.#partial?.message === message) this.#partial = undefined;
   }
 
+  /** Shows again what a process before had streamed. */
+  restore(partial: Partial): void {
+    this.#partial = partial;
+  }
+
   /** A copy, to be sent. */
   get partial(): Partial | undefined {
     return this.#partial && { ...this.#partial, parts: this.#partial.parts.map((part) => ({ ...part })) };

@@ -11,6 +11,7 @@ import { fold } from "../../protocol/state.ts";
 import type { Actor } from "../../protocol/content.ts";
 import type { Loaded } from "../store/store.ts";
 import { notFound } from "./access.ts";
+import { decodeCheckpoint } from "./checkpoint.ts";
 import { indexRow } from "./listing.ts";
 import { Session } from "./session.ts";
 import { SessionDropped } from "./services.ts";
@@ -130,7 +131,7 @@ export class SessionRegistry {
 
   async #recoverOne(id: string, failed: string[]): Promise<void> {
     try {
-      await this.with(id, (session) => session.recover());
+      await this.with(id, (session) => session.slot.recover());
     } catch (error) {
       this.#services.log.error({ session: id, err: error }, "a session could not be recovered");
       failed.push(id);
@@ -170,7 +171,10 @@ export class SessionRegistry {
     const loaded = await this.#services.store.load(id);
     if (loaded === undefined) throw notFound(id);
     const { state, snapshotSeq } = await this.#folded(id, loaded);
-    return new Session(id, state, this.#services, { snapshotSeq });
+    return new Session(id, state, this.#services, {
+      snapshotSeq,
+      checkpoint: decodeCheckpoint(loaded.checkpoint),
+    });
   }
 
   async #folded(id: string, loaded: Loaded): Promise<{ state: SessionState; snapshotSeq: number }> {

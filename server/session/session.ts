@@ -1,32 +1,25 @@
 /**
- * One session in memory: the only appender of its log. Owns the lock, the grant, the queue and the slot of the run; what
+ * One session in memory: the only appender of its log. Owns the lock and the grant; what
  * is decided and what is appended happen in one hold of the lock, never across a model call, a tool wait or a socket.
  */
 import { Mutex } from "async-mutex";
 import { encodeFrame } from "../../protocol/codec.ts";
-import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
+import type { EventFrame } from "../../protocol/entries.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { SessionState } from "../../protocol/frames.ts";
 import { fold } from "../../protocol/state.ts";
 import { MAX_FRAME_BYTES } from "../../protocol/version.ts";
-import { runAgent } from "../agent/run.ts";
 import type { Grant, KeyRow } from "../store/store.ts";
+import type { Checkpoint } from "./checkpoint.ts";
 import { Feed } from "./feed.ts";
 import { indexRow, mustIndex } from "./listing.ts";
-import { inputMessage, runEnding, startRun } from "./lifecycle.ts";
-import type { StartedRun } from "./lifecycle.ts";
+import { RunSlot } from "./slot.ts";
 import { encodeState } from "./snapshot.ts";
 import { SessionDropped } from "./services.ts";
 import type { Entry, SessionServices } from "./services.ts";
 
 /** Entries since the last stored state that make another one worth its write at unload. */
 const SNAPSHOT_EVERY = 64;
-
-interface CurrentRun {
-  readonly run: string;
-  readonly end: AbortController;
-  readonly stop: AbortController;
-}
 
 export type Appended =
   | { readonly duplicate: false; readonly seq: number }
@@ -35,10 +28,10 @@ export type Appended =
 export class Session {
   readonly id: string;
   readonly feed: Feed;
+  readonly slot: RunSlot;
   readonly #services: SessionServices;
   readonly #lock = new Mutex();
   #grant: Grant | undefined;
-  #current: CurrentRun | undefined;
   #dropped = false;
   #snapshotSeq: number;
   /** Once dropped: resolves when its grant is given back, so that it may be loaded anew. */
@@ -51,13 +44,14 @@ export class Session {
     id: string,
     state: SessionState,
     services: SessionServices,
-    from: { grant?: Grant; snapshotSeq?: number },
+    from: { grant?: Grant; snapshotSeq?: number; checkpoint?: Checkpoint | undefined },
   ) {
     this.id = id;
     this.#services = services;
     this.feed = new Feed(id, state, services.store);
     this.#grant = from.grant;
     this.#snapshotSeq = from.snapshotSeq ?? 0;
+    this.slot = new RunSlot(this, services, from.checkpoint);
     this.usedAt = services.now();
   }
 
@@ -83,7 +77,7 @@ export class Session {
    * could not take them; then the session has left memory.
    */
   async append(entries: readonly Entry[], keys?: readonly Omit<KeyRow, "seq">[]): Promise<Appended> {
-    const grant = await this.#claim();
+    const grant = await this.claim();
     const before = this.state;
     let after = before;
     const at = this.#services.now();
@@ -130,7 +124,8 @@ export class Session {
     return { duplicate: false, seq: before.seq + 1 };
   }
 
-  async #claim(): Promise<Grant> {
+  /** The right to append; only inside `exclusive`. Throws ProtocolError `unavailable` when somebody else has it. */
+  async claim(): Promise<Grant> {
     if (this.#grant !== undefined) return this.#grant;
     const claimed = await this.#services.store.claim(this.id, this.#services.member());
     if (claimed === undefined || "heldBy" in claimed || claimed.seq !== this.state.seq) {
@@ -140,131 +135,19 @@ export class Session {
     this.#grant = claimed;
     // A run that this process does not drive was left open by another: whoever claims it first recovers it.
     if (this.state.run !== undefined)
-      this.#background(() => this.recover(), "an open run could not be recovered");
+      this.background(() => this.slot.recover(), "an open run could not be recovered");
     return claimed;
   }
 
   /** Work that nobody waits for, with the session held in memory meanwhile. */
-  #background(work: () => Promise<void>, fault: string): void {
+  background(work: () => Promise<void>, fault: string): void {
     this.users++;
     work()
-      .catch((error: unknown) => this.#fault(error, fault))
+      .catch((error: unknown) => {
+        if (error instanceof SessionDropped || this.#dropped) return;
+        this.#services.log.error({ session: this.id, err: error }, fault);
+      })
       .finally(() => this.users--);
-  }
-
-  // --- the slot of the run ---
-
-  /** Starts the next waiting input, if the slot is free. Never throws: what fails here is found again by recovery. */
-  advance(): void {
-    if (this.#dropped || this.#current !== undefined || this.state.queue.length === 0) return;
-    this.#background(() => this.exclusive(() => this.#startNext()), "an input could not be started");
-  }
-
-  async #startNext(): Promise<void> {
-    const { state } = this;
-    const input = state.queue[0];
-    if (input === undefined || state.run !== undefined || this.#current !== undefined) return;
-    const start = startRun(state, input, this.#services);
-    await this.append(start.entries);
-    if (start.context === undefined) {
-      queueMicrotask(() => this.advance());
-      return;
-    }
-    const current = { run: start.run, end: new AbortController(), stop: new AbortController() };
-    this.#current = current;
-    void this.#drive(current, start.context);
-  }
-
-  async #drive(current: CurrentRun, context: StartedRun): Promise<void> {
-    const { run, end, stop } = current;
-    const { feed } = this;
-    const { log, deadlines, router, timings, now } = this.#services;
-    const clearTimeout = deadlines.after(context.agent.runTimeoutMs, () => end.abort("deadline"));
-    const loop = runAgent({
-      ...context,
-      services: {
-        router,
-        deadlines,
-        timings,
-        now,
-        onProgress: (call, attempt, progress) =>
-          feed.broadcast({ type: "toolProgress", session: this.id, call, attempt, progress }),
-      },
-      state: () => this.state,
-      joinSteers: () => this.#joinSteers(run),
-      end: end.signal,
-      stop: stop.signal,
-      onFault: (error) => log.error({ session: this.id, run, err: error }, "model failed"),
-    });
-    try {
-      for await (const output of loop) {
-        if (stop.signal.aborted) break;
-        if (output.type === "commit") {
-          await this.exclusive(() => this.append(output.entries().map((body) => ({ body, run }))));
-        } else if (output.type === "part") {
-          const { message, part, kind, call, tool } = output;
-          feed.live.begin(run, message, part, kind, call, tool);
-          feed.broadcast({ ...output, channel: feed.channel });
-        } else {
-          const { message, part, text } = output;
-          const placed = feed.live.append(message, part, text);
-          if (placed === undefined) continue;
-          const { offset } = placed;
-          feed.broadcast({ type: "delta", channel: feed.channel, message, part, offset, text });
-          this.#services.observe(this, {
-            type: "delta",
-            session: this.id,
-            run,
-            message,
-            part,
-            ...placed,
-            text,
-          });
-        }
-      }
-    } catch (error) {
-      this.#fault(error, "a run could not go on");
-      stop.abort("lost");
-      await this.#endFailed(run);
-    } finally {
-      clearTimeout();
-      if (this.#current === current) this.#current = undefined;
-      this.usedAt = this.#services.now();
-      this.advance();
-    }
-  }
-
-  #joinSteers(run: string): EntryBody[] {
-    return this.state.queue.filter((item) => item.mode === "steer").map((item) => inputMessage(item, run));
-  }
-
-  /** A run that our own fault ended while the log still works. */
-  async #endFailed(run: string): Promise<void> {
-    if (this.#dropped || this.state.run?.run !== run) return;
-    const error = { code: "internal", message: "the run could not go on" };
-    await this.exclusive(async () => {
-      await this.append(runEnding(this.state, "error", error).map((body) => ({ body, run })));
-    }).catch((fault: unknown) => {
-      this.#fault(fault, "a failed run could not be ended");
-      this.drop("a run without its end");
-    });
-  }
-
-  /** Ends the current run, when `run` names it; its end is logged by the loop. */
-  endRun(run: string): void {
-    if (this.#current?.run === run) this.#current.end.abort("cancelled");
-  }
-
-  /** A run left open by a process that is gone gets its named end, and the queue goes on. */
-  async recover(): Promise<void> {
-    await this.exclusive(async () => {
-      await this.#claim();
-      const { run } = this.state;
-      if (this.#current !== undefined || run === undefined) return;
-      const reason = run.cancelRequested === undefined ? "interrupted" : "cancelled";
-      await this.append(runEnding(this.state, reason).map((body) => ({ body, run: run.run })));
-    });
-    this.advance();
   }
 
   // --- leaving memory ---
@@ -272,7 +155,7 @@ export class Session {
   get idle(): boolean {
     return (
       this.users === 0 &&
-      this.#current === undefined &&
+      !this.slot.busy &&
       !this.#lock.isLocked() &&
       this.feed.subscribers === 0 &&
       this.state.queue.length === 0 &&
@@ -284,7 +167,7 @@ export class Session {
   async unload(): Promise<boolean> {
     return this.#lock.runExclusive(async () => {
       if (this.#dropped) return true;
-      if (this.users > 0 || this.feed.subscribers > 0 || this.#current !== undefined) return false;
+      if (this.users > 0 || this.feed.subscribers > 0 || this.slot.busy) return false;
       if (this.#grant !== undefined) {
         const { state } = this;
         if (state.seq - this.#snapshotSeq >= SNAPSHOT_EVERY) {
@@ -307,7 +190,7 @@ export class Session {
     if (this.#dropped) return;
     this.#dropped = true;
     this.#services.log.warn({ session: this.id, cause }, "session dropped from memory");
-    this.#current?.stop.abort("lost");
+    this.slot.stop("lost");
     this.feed.detachAll("unavailable");
     if (this.#grant !== undefined) {
       this.left = this.#services.store.release(this.#grant).catch((error: unknown) => {
@@ -319,27 +202,23 @@ export class Session {
 
   /** Deletes the session for ever; only inside `exclusive`. */
   async remove(): Promise<void> {
-    const grant = await this.#claim();
+    const grant = await this.claim();
     if (!(await this.#services.store.remove(grant))) {
       this.drop("fenced");
       throw new ProtocolError("unavailable", "the session is being taken over", { retryAfterMs: 100 });
     }
     this.#dropped = true;
-    this.#current?.stop.abort("deleted");
+    this.slot.stop("deleted");
     this.feed.detachAll("deleted");
     this.#services.dropped(this);
   }
 
-  /** The process ends: the run is left as it is, for recovery; waits for the append in flight. */
+  /** The process ends: the run is left as it is, its text in the slot; waits for the append in flight. */
   async shutDown(): Promise<void> {
-    this.#current?.stop.abort("shutdown");
-    await this.#lock.runExclusive(() => {
+    const stopped = this.slot.stop("shutdown");
+    await this.#lock.runExclusive(async () => {
+      if (stopped && this.#grant !== undefined && !this.#dropped) await this.slot.leave(this.#grant);
       this.#dropped = true;
     });
-  }
-
-  #fault(error: unknown, what: string): void {
-    if (error instanceof SessionDropped || this.#dropped) return;
-    this.#services.log.error({ session: this.id, err: error }, what);
   }
 }

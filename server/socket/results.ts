@@ -9,6 +9,7 @@ import { ProtocolError } from "../../protocol/errors.ts";
 import type { ClientFrameOf } from "../../protocol/frames.ts";
 import { checkPayload } from "../../protocol/values.ts";
 import type { Session } from "../session/session.ts";
+import type { CallAnswer } from "../tool/ticket.ts";
 import type { CallReference } from "../tool/tool.ts";
 import type { Context } from "./handlers.ts";
 
@@ -30,13 +31,24 @@ export const notices = {
     if (runtime.router.result(identity.provider, connection, reference, answer)) return;
     lateVerdict(context, reference).then(
       (verdict) => {
-        if (verdict !== undefined) connection.acknowledgeResult(reference, verdict);
+        if (verdict === undefined) keepEarly(context, reference, answer);
+        else connection.acknowledgeResult(reference, verdict);
       },
       (error: unknown) =>
         runtime.log.error({ session: frame.session, err: error }, "a late result has no verdict"),
     );
   },
 } as const;
+
+/** The call is open in the log, and recovery is about to take it up; or has, while the log was read. */
+function keepEarly(
+  { runtime, identity, connection }: Context,
+  reference: CallReference,
+  answer: CallAnswer,
+): void {
+  if (runtime.router.result(identity.provider, connection, reference, answer)) return;
+  runtime.router.keepEarly(identity.provider, connection, reference, answer);
+}
 
 function fits(name: string, value: unknown): boolean {
   try {
@@ -54,7 +66,7 @@ async function lateVerdict(context: Context, reference: CallReference): Promise<
     return await runtime.registry.with(reference.session, async (session) => {
       const isOpen = (): boolean => session.state.calls.some(({ call }) => call === reference.call);
       // A provider that is back before recovery has come to the session: nobody else would answer it later.
-      if (isOpen()) await session.recover();
+      if (isOpen()) await session.slot.recover();
       const past = await findCall(context, session, reference);
       // A provider that was never given the attempt learns nothing, not even that the call exists.
       if (past.provider !== identity.provider) return "unknown";

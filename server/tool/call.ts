@@ -4,6 +4,7 @@
  * dispatches a `once` call again unless its provider said that it did not start.
  */
 import type { EntryBody, EntryBodyOf } from "../../protocol/entries.ts";
+import type { OpenCall } from "../../protocol/frames.ts";
 import type { Actor, CallError, JsonValue, Outcome } from "../../protocol/content.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { RegisteredTool } from "./registry.ts";
@@ -27,7 +28,8 @@ export interface CallRequest {
   readonly agent: string;
   readonly actor: Actor;
   readonly call: string;
-  readonly tool: RegisteredTool;
+  /** Asked anew each time: a tool that was away may be offered again. */
+  readonly tool: () => RegisteredTool;
   readonly input: JsonValue;
   /** Whether the log has a cancel of the run; asked under the session's lock. */
   readonly cancelled: () => boolean;
@@ -54,16 +56,21 @@ export interface PreparedCall {
   discard(): void;
 }
 
-export function prepareCall(request: CallRequest, services: CallServices): PreparedCall {
+/** `from`: the call as the log left it; an attempt that was dispatched waits for its provider to come back. */
+export function prepareCall(request: CallRequest, services: CallServices, from?: OpenCall): PreparedCall {
   const { router, now } = services;
-  const { specification } = request.tool;
+  const { specification } = request.tool();
   const startedAt = now();
-  const deadlineAt = startedAt + specification.timeoutMs;
+  const deadlineAt =
+    from?.deadlineAt === undefined
+      ? startedAt + specification.timeoutMs
+      : Math.max(from.deadlineAt, startedAt + router.graceMs);
   const ticket = router.open(request.session, request.call, (attempt, progress) =>
     services.onProgress(request.call, attempt, progress),
   );
 
-  let attempt = 0;
+  let attempt = from?.attempt ?? 0;
+  const inFlight = from?.state === "dispatched" || from?.state === "accepted" ? from.provider : undefined;
   const dispatched = (lease: Lease): EntryBody => {
     lease.attempt = ++attempt;
     ticket.attempts.set(attempt, lease.provider.id);
@@ -92,8 +99,11 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
   const unsent = (uncertain: boolean): EntryBody =>
     uncertain ? ended("outcome-unknown", unknownError) : ended("cancelled", cancelledError);
 
-  const first = router.tryLease(ticket, request.tool);
-  const entries = first === undefined ? [] : [dispatched(first)];
+  const first =
+    inFlight === undefined
+      ? router.tryLease(ticket, request.tool())
+      : router.adopt(ticket, inFlight, attempt);
+  const entries = first === undefined || inFlight !== undefined ? [] : [dispatched(first)];
   const timers = new Set<() => void>();
   const { inbox } = ticket;
 
@@ -101,8 +111,8 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
     const once = specification.effect === "once";
     const avoid = new Set<string>();
     let lease = first;
-    let lost = false;
-    let accepted = false;
+    let lost = inFlight !== undefined;
+    let accepted = from?.state === "accepted";
     let cancelling = false;
     /** An attempt was given up that may have had its effect. */
     let uncertain = false;
@@ -158,10 +168,10 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
       if (cancel.aborted) onCancel();
       if (stop.aborted) onStop();
       after(Math.max(0, deadlineAt - now()), () => inbox.push({ type: "deadline" }));
-      if (lease === undefined) router.wait(ticket, request.tool, avoid);
-      else if (!send()) {
+      if (lease === undefined) router.wait(ticket, request.tool(), avoid);
+      else if (!lost && !send()) {
         yield [giveUp("not-sent")];
-        router.wait(ticket, request.tool, avoid);
+        router.wait(ticket, request.tool(), avoid);
       }
 
       outcome: for (;;) {
@@ -186,17 +196,22 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
             }
             if (!send()) {
               yield [giveUp("not-sent")];
-              router.wait(ticket, request.tool, avoid);
+              router.wait(ticket, request.tool(), avoid);
             }
             break;
           }
           case "no-provider":
+            // After a start the providers of the process before get their grace to come back.
+            if (lease === undefined && from !== undefined && now() < startedAt + router.graceMs) {
+              after(RETRY_WAIT_MS, () => router.wait(ticket, request.tool(), avoid));
+              break;
+            }
             if (lease === undefined) {
               last = [ended("unavailable", { error: { code: "unavailable", message: event.detail } })];
               break outcome;
             }
             // The provider that is waited for may still return; another one may come, too.
-            if (lost) after(RETRY_WAIT_MS, () => lost && router.wait(ticket, request.tool, avoid));
+            if (lost) after(RETRY_WAIT_MS, () => lost && router.wait(ticket, request.tool(), avoid));
             break;
           case "accepted":
             if (event.attempt !== attempt || accepted) break;
@@ -211,14 +226,14 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
             lease.cancel("not-accepted");
             if (once) break;
             yield [giveUp("not-accepted")];
-            router.wait(ticket, request.tool, avoid);
+            router.wait(ticket, request.tool(), avoid);
             break;
           case "lost": {
             // Not the socket that this attempt went out on: it is back already, or was never sent there.
             if (event.attempt !== attempt || lease === undefined || lease.host !== event.host) break;
             lost = true;
             stopAcceptTimer();
-            if (!once && !cancelling) router.wait(ticket, request.tool, new Set([lease.provider.id]));
+            if (!once && !cancelling) router.wait(ticket, request.tool(), new Set([lease.provider.id]));
             break;
           }
           case "returned":
@@ -231,7 +246,7 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
               break outcome;
             }
             yield [giveUp("forgotten")];
-            router.wait(ticket, request.tool, avoid);
+            router.wait(ticket, request.tool(), avoid);
             break;
           case "grace-over":
             if (event.attempt !== attempt || lease === undefined) break;
@@ -250,12 +265,12 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
             if (answer.error?.code === "not-started" && !cancelling) {
               if (event.attempt === attempt && lease !== undefined) {
                 yield [giveUp("not-started")];
-                router.wait(ticket, request.tool, avoid);
+                router.wait(ticket, request.tool(), avoid);
               }
               host.acknowledgeResult(reference, "stored");
               break;
             }
-            const result = judge(answer, request.tool, cancelling);
+            const result = judge(answer, request.tool(), cancelling);
             last = [...pending.splice(0), { ...ended(result.outcome, result.more), attempt: event.attempt }];
             acknowledge = () => {
               ticket.stored = event.attempt;
@@ -298,7 +313,7 @@ export function prepareCall(request: CallRequest, services: CallServices): Prepa
       cancel.removeEventListener("abort", onCancel);
       stop.removeEventListener("abort", onStop);
       for (const clear of timers) clear();
-      if (lease !== undefined) router.release(lease);
+      if (lease !== undefined) router.release(lease, !settled);
       router.close(ticket, settled);
     }
   }

@@ -6,13 +6,14 @@
 const BUCKET_MS = 20;
 
 export class Deadlines {
-  readonly #now: () => number;
+  /** The clock that everything here goes by, ms. */
+  readonly now: () => number;
   readonly #buckets = new Map<number, Set<() => void>>();
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(now: () => number = Date.now) {
-    this.#now = now;
+    this.now = now;
   }
 
   /** Runs `callback` once the clock has reached `at` (ms). Returns what takes it back. */
@@ -33,7 +34,7 @@ export class Deadlines {
   }
 
   after(ms: number, callback: () => void): () => void {
-    return this.at(this.#now() + ms, callback);
+    return this.at(this.now() + ms, callback);
   }
 
   close(): void {
@@ -50,7 +51,7 @@ export class Deadlines {
   }
 
   #turn(): void {
-    const reached = Math.floor(this.#now() / BUCKET_MS);
+    const reached = Math.floor(this.now() / BUCKET_MS);
     for (const [bucket, callbacks] of this.#buckets) {
       if (bucket > reached) continue;
       this.#buckets.delete(bucket);

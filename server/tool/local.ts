@@ -42,6 +42,10 @@ export class LocalHost implements ToolHost {
     this.#functions.set(name, execute);
   }
 
+  has(name: string): boolean {
+    return this.#functions.has(name);
+  }
+
   delete(name: string): void {
     this.#functions.delete(name);
   }

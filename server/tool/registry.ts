@@ -19,6 +19,7 @@ export interface RegisteredTool {
 }
 
 export class ToolRegistry {
+  readonly #waiting = new Set<() => void>();
   readonly #scopes = new Map<Scope, Map<string, RegisteredTool>>([[SERVER_SCOPE, new Map()]]);
 
   /** Registers an in-process tool; an earlier one of the name is replaced. Throws for a schema that cannot be checked. */
@@ -28,6 +29,7 @@ export class ToolRegistry {
     this.#scopes
       .get(SERVER_SCOPE)!
       .set(specification.name, { scope: SERVER_SCOPE, specification, inProcess: true });
+    this.#changed();
   }
 
   /** False when there was no in-process tool of that name. */
@@ -66,6 +68,24 @@ export class ToolRegistry {
     if (tools === undefined) this.#scopes.set(scope, (tools = new Map()));
     if (!tools.has(specification.name))
       tools.set(specification.name, { scope, specification, inProcess: false });
+    this.#changed();
+  }
+
+  /** Resolves once all the names are there for a session, or once `signal` aborts. */
+  async whenThere(names: readonly string[], session: string, signal: AbortSignal): Promise<void> {
+    const there = (): boolean =>
+      names.every((name) => (this.get(SERVER_SCOPE, name) ?? this.get(session, name)) !== undefined);
+    while (!there() && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        this.#waiting.add(resolve);
+        signal.addEventListener("abort", () => resolve(), { once: true });
+      });
+    }
+  }
+
+  #changed(): void {
+    for (const resolve of this.#waiting) resolve();
+    this.#waiting.clear();
   }
 
   remove(scope: Scope, name: string): boolean {

@@ -6,13 +6,18 @@
 import type { JsonValue, ToolSpecification, Verdict } from "../../protocol/content.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { Inbox } from "./inbox.ts";
-import { SERVER_SCOPE } from "./registry.ts";
 import type { RegisteredTool, Scope, ToolRegistry } from "./registry.ts";
+import { choose, hasHost, poolKey } from "./pool.ts";
+import type { Pool, PooledProvider } from "./pool.ts";
 import { Lease } from "./ticket.ts";
-import type { CallAnswer, Provider, Ticket } from "./ticket.ts";
+import type { CallAnswer, Ticket } from "./ticket.ts";
 import type { CallReference, ToolHost } from "./tool.ts";
 
 export const LOCAL_PROVIDER = "prv_local";
+/** Results that may wait for their calls to be taken up again. */
+const MAX_EARLY = 10_000;
+/** Stands for the socket that a provider had in a process that is gone. */
+const AWAY: ToolHost = { call: () => false, cancelCall() {}, acknowledgeResult() {} };
 
 export interface RouterOptions {
   /** How long a provider that lost its socket is waited for. Default 30 s. */
@@ -34,23 +39,6 @@ export interface Offer {
   readonly working?: readonly CallReference[] | undefined;
 }
 
-interface PooledProvider extends Provider {
-  readonly pools: Set<Pool>;
-}
-
-interface Waiter {
-  readonly ticket: Ticket;
-  readonly avoid: ReadonlySet<string>;
-}
-
-interface Pool {
-  readonly scope: Scope;
-  readonly name: string;
-  readonly providers: Set<PooledProvider>;
-  waiters: Waiter[];
-  stopCheck: (() => void) | undefined;
-}
-
 export class Router {
   readonly #registry: ToolRegistry;
   readonly #deadlines: Deadlines;
@@ -59,8 +47,17 @@ export class Router {
   readonly #pools = new Map<string, Pool>();
   readonly #tickets = new Map<string, Ticket>();
   readonly #local: PooledProvider;
+  readonly #executes: (name: string) => boolean;
+  readonly #early = new Map<string, { id: string; host: ToolHost; answer: CallAnswer }>();
 
-  constructor(registry: ToolRegistry, local: ToolHost, deadlines: Deadlines, options: RouterOptions = {}) {
+  /** `local` executes in-process tools; its `has` says which. */
+  constructor(
+    registry: ToolRegistry,
+    local: ToolHost & { has(name: string): boolean },
+    deadlines: Deadlines,
+    options: RouterOptions = {},
+  ) {
+    this.#executes = (name) => local.has(name);
     this.#registry = registry;
     this.#deadlines = deadlines;
     this.#options = {
@@ -75,8 +72,13 @@ export class Router {
       maxConcurrent: Number.MAX_SAFE_INTEGER,
       leases: new Set(),
       pools: new Set(),
+      working: new Set(),
       forget: undefined,
     };
+  }
+
+  get graceMs(): number {
+    return this.#options.graceMs;
   }
 
   // --- the provider's side ---
@@ -84,14 +86,9 @@ export class Router {
   /** Adds a provider's tools; all or none. Throws ProtocolError `conflict` or `bad-frame`. */
   offer(id: string, host: ToolHost, offer: Offer): string[] {
     for (const tool of offer.tools) this.#registry.admit(offer.scope, tool);
-    let provider = this.#providers.get(id);
-    if (provider === undefined) {
-      provider = { id, host, maxConcurrent: 8, leases: new Set(), pools: new Set(), forget: undefined };
-      this.#providers.set(id, provider);
-    }
+    const provider = this.#provider(id);
     provider.forget?.();
     provider.forget = undefined;
-    provider.host = host;
     if (offer.maxConcurrent !== undefined) provider.maxConcurrent = offer.maxConcurrent;
     const pools = offer.tools.map((tool) => {
       this.#registry.add(offer.scope, tool);
@@ -102,7 +99,10 @@ export class Router {
       pool.stopCheck = undefined;
       return pool;
     });
-    this.#readopt(provider, host, offer.working ?? []);
+    const again = (offer.working ?? []).map(attemptKey);
+    provider.working = new Set(provider.host === host ? [...provider.working, ...again] : again);
+    provider.host = host;
+    this.#readopt(provider, host);
     for (const pool of pools) this.#serve(pool);
     return offer.tools.map((tool) => tool.name);
   }
@@ -168,6 +168,46 @@ export class Router {
     return ticket;
   }
 
+  /**
+   * Takes up an attempt that another process dispatched: its provider is waited for, or is back already. Events follow as
+   * if its socket had been lost here.
+   */
+  adopt(ticket: Ticket, id: string, attempt: number): Lease {
+    ticket.attempts.set(attempt, id);
+    const reference = { session: ticket.session, call: ticket.call, attempt };
+    const provider = id === LOCAL_PROVIDER ? this.#local : this.#provider(id);
+    const lease = new Lease(provider, ticket);
+    lease.attempt = attempt;
+    provider.leases.add(lease);
+    if (id === LOCAL_PROVIDER) {
+      // What this process executed died with it.
+      ticket.inbox.push({ type: "returned", attempt, working: false });
+      return lease;
+    }
+    const early = this.#early.get(attemptKey(reference));
+    if (early !== undefined && early.id === id) {
+      this.#early.delete(attemptKey(reference));
+      this.result(id, early.host, reference, early.answer);
+    } else if (provider.host === undefined) {
+      lease.host = AWAY;
+      provider.forget ??= this.#deadlines.after(this.#options.graceMs, () => this.#graceOver(provider));
+      ticket.inbox.push({ type: "lost", attempt, host: AWAY });
+    } else {
+      lease.host = provider.host;
+      const working = provider.working.has(attemptKey(reference));
+      ticket.inbox.push({ type: "returned", attempt, working });
+    }
+    return lease;
+  }
+
+  /** Keeps a result whose call is open in the log but not taken up again yet; for the grace at most. */
+  keepEarly(id: string, host: ToolHost, reference: CallReference, answer: CallAnswer): void {
+    const key = attemptKey(reference);
+    if (this.#early.size >= MAX_EARLY || this.#early.has(key)) return;
+    this.#early.set(key, { id, host, answer });
+    this.#deadlines.after(this.#options.graceMs, () => this.#early.delete(key));
+  }
+
   /** Ends a ticket. With its outcome in the log, results that came too late get their verdict now. */
   close(ticket: Ticket, settled: boolean): void {
     this.#tickets.delete(`${ticket.session}/${ticket.call}`);
@@ -198,16 +238,19 @@ export class Router {
     }
     const pool = this.#pools.get(poolKey(tool.scope, tool.specification.name));
     if (pool === undefined || pool.waiters.length > 0) return undefined;
-    return this.#choose(pool, ticket, avoid);
+    return choose(pool, ticket, avoid);
   }
 
   /** Sends the ticket a `lease` as soon as a provider is free, or `no-provider`. */
   wait(ticket: Ticket, tool: RegisteredTool, avoid: ReadonlySet<string>): void {
     if (tool.inProcess) {
-      ticket.inbox.push({
-        type: "no-provider",
-        detail: `nothing executes ${tool.specification.name} in this process`,
-      });
+      const { name } = tool.specification;
+      const lease = this.#executes(name) ? this.tryLease(ticket, tool) : undefined;
+      ticket.inbox.push(
+        lease === undefined
+          ? { type: "no-provider", detail: `nothing executes ${name} in this process` }
+          : { type: "lease", lease },
+      );
       return;
     }
     const pool = this.#pool(tool.scope, tool.specification.name);
@@ -220,10 +263,15 @@ export class Router {
     this.#checkEmpty(pool);
   }
 
-  release(lease: Lease): void {
+  /** `open`: the call stays open in the log and its provider goes on with it; whoever takes it up finds it so. */
+  release(lease: Lease, open = false): void {
     if (!lease.provider.leases.delete(lease)) return;
     const provider = this.#providers.get(lease.provider.id);
     if (provider === undefined) return;
+    if (open && lease.host !== undefined && lease.host === provider.host) {
+      const { session, call } = lease.ticket;
+      provider.working.add(attemptKey({ session, call, attempt: lease.attempt }));
+    }
     for (const pool of provider.pools) this.#serve(pool);
     this.#forgetIfUnused(provider);
   }
@@ -249,6 +297,16 @@ export class Router {
     return ticket?.attempts.get(reference.attempt) === id ? ticket : undefined;
   }
 
+  #provider(id: string): PooledProvider {
+    let provider = this.#providers.get(id);
+    if (provider === undefined) {
+      const empty = { leases: new Set<Lease>(), pools: new Set<Pool>(), working: new Set<string>() };
+      provider = { id, host: undefined, maxConcurrent: 8, forget: undefined, ...empty };
+      this.#providers.set(id, provider);
+    }
+    return provider;
+  }
+
   #pool(scope: Scope, name: string): Pool {
     const key = poolKey(scope, name);
     let pool = this.#pools.get(key);
@@ -259,26 +317,10 @@ export class Router {
     return pool;
   }
 
-  #choose(pool: Pool, ticket: Ticket, avoid: ReadonlySet<string>): Lease | undefined {
-    let best: PooledProvider | undefined;
-    for (const provider of pool.providers) {
-      if (provider.host === undefined || provider.leases.size >= provider.maxConcurrent) continue;
-      const better =
-        best === undefined ||
-        Number(avoid.has(provider.id)) < Number(avoid.has(best.id)) ||
-        (avoid.has(provider.id) === avoid.has(best.id) && provider.leases.size < best.leases.size);
-      if (better) best = provider;
-    }
-    if (best === undefined) return undefined;
-    const lease = new Lease(best, ticket);
-    best.leases.add(lease);
-    return lease;
-  }
-
   #serve(pool: Pool): void {
     while (pool.waiters.length > 0) {
       const { ticket, avoid } = pool.waiters[0]!;
-      const lease = this.#choose(pool, ticket, avoid);
+      const lease = choose(pool, ticket, avoid);
       if (lease === undefined) return;
       pool.waiters.shift();
       ticket.inbox.push({ type: "lease", lease });
@@ -288,10 +330,10 @@ export class Router {
 
   /** Calls of a tool that nobody offers wait a bounded time. */
   #checkEmpty(pool: Pool): void {
-    if (pool.waiters.length === 0 || pool.stopCheck !== undefined || this.#hasHost(pool)) return;
+    if (pool.waiters.length === 0 || pool.stopCheck !== undefined || hasHost(pool)) return;
     pool.stopCheck = this.#deadlines.after(this.#options.noProviderMs, () => {
       pool.stopCheck = undefined;
-      if (this.#hasHost(pool)) return;
+      if (hasHost(pool)) return;
       for (const { ticket } of pool.waiters.splice(0)) {
         ticket.inbox.push({ type: "no-provider", detail: `nobody offers ${pool.name} now` });
       }
@@ -299,21 +341,16 @@ export class Router {
     });
   }
 
-  #hasHost(pool: Pool): boolean {
-    for (const provider of pool.providers) if (provider.host !== undefined) return true;
-    return false;
-  }
-
   /** A provider is back: calls that went out on its old socket are either still being worked on, or forgotten. */
-  #readopt(provider: Provider, host: ToolHost, working: readonly CallReference[]): void {
+  #readopt(provider: PooledProvider, host: ToolHost): void {
     for (const lease of provider.leases) {
       if (lease.host === undefined || lease.host === host) continue;
       lease.host = host;
       const { ticket, attempt } = lease;
-      const named = working.some(
-        (item) => item.session === ticket.session && item.call === ticket.call && item.attempt === attempt,
+      const working = provider.working.has(
+        attemptKey({ session: ticket.session, call: ticket.call, attempt }),
       );
-      ticket.inbox.push({ type: "returned", attempt, working: named });
+      ticket.inbox.push({ type: "returned", attempt, working });
     }
   }
 
@@ -345,6 +382,6 @@ export class Router {
   }
 }
 
-function poolKey(scope: Scope, name: string): string {
-  return scope === SERVER_SCOPE ? name : `${scope}/${name}`;
+function attemptKey({ session, call, attempt }: CallReference): string {
+  return `${session}/${call}/${attempt}`;
 }

@@ -252,7 +252,7 @@ test(
   "after kill -9 a result that is faster than recovery gets its verdict too",
   { limitMs: 60_000 },
   async () => {
-    const own = await TestServer.start();
+    const own = await TestServer.start({ env: { HAULOUT_PROVIDER_GRACE_MS: "3000" } });
     const instance = "ins_outlives";
     const provider = await provide(
       own,

@@ -16,7 +16,7 @@ import { Refused, Wire, WireOver, type Frame } from "../support/wire.ts";
 import { Provider, calls, newSession, say, script } from "../e2e/play.ts";
 
 const LIMIT_MS = 2000;
-const STREAM = script({ text: "and on ".repeat(2000), rate: 100, chunk: 5 });
+const STREAM = script({ text: "and on ".repeat(200), rate: 100, chunk: 5 });
 
 const test = suite("stopping");
 
@@ -68,7 +68,7 @@ test("SIGTERM during a stream: goodbye, 4000, exit 0 within 2 s, and the next se
 });
 
 test("a stop during a tool call leaves a call with one outcome", async () => {
-  const server = await TestServer.start();
+  const server = await TestServer.start({ env: { HAULOUT_PROVIDER_GRACE_MS: "300" } });
   const provider = await Provider.offer(await Wire.connect(server.url), { work: { effect: "once" } });
   const wire = await Wire.connect(server.url);
   const session = await newSession(wire);

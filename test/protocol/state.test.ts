@@ -354,6 +354,17 @@ test("cancel-requested marks the run with its seq", () => {
   assert.is(after(foldAll(RUNNING), { type: "cancel-requested", run: "run_1" }).run?.cancelRequested, 6);
 });
 
+test("run-recovered says which step of the run goes on", () => {
+  const body: EntryBody = {
+    type: "run-recovered",
+    run: "run_1",
+    policy: "restart-step",
+    step: 2,
+    attempt: 1,
+  };
+  assert.equal(after(foldAll(RUNNING), body).run?.recovered, { step: 2, attempt: 1 });
+});
+
 test("run-finished closes the run and is remembered", () => {
   const state = after(foldAll(RUNNING), {
     type: "run-finished",
@@ -374,7 +385,7 @@ test("entries about something that is not there, of unknown types, or without ef
   const bodies: EntryBody[] = [
     { type: "message-abandoned", message: "msg_9", text: "x", cause: "retry" },
     { type: "tool-audit", call: "call_1", attempt: 1, verdict: "stale" },
-    { type: "run-recovered", run: "run_1", policy: "stop", step: 1, attempt: 1 },
+    { type: "run-recovered", run: "other", policy: "stop", step: 1, attempt: 1 },
     { type: "tool-accepted", call: "nobody", attempt: 1 },
     { type: "tool-result", call: "nobody", outcome: "ok", output: 1, durationMs: 1 },
     { type: "request-resolved", request: "nobody", decision: "deny" },

@@ -251,31 +251,32 @@ test("error: an agent that is gone when its input's turn comes ends the run in t
   assert.equal(violations(await runtime.log(session)), []);
 });
 
-test("interrupted: a run left open is ended at the next start, and the queue goes on", async () => {
+test("a run that a stop on purpose left open goes on at the next start, and so does the queue", async () => {
   const store = new MemoryStore();
   const began = deferred();
+  const look = { name: "look", effect: "pure", inputSchema: {} } as const;
   const first = await startRuntime({
     store,
-    tools: [{ name: "hang", inputSchema: {}, execute: () => (began.resolve(), new Promise(() => {})) }],
+    tools: [{ ...look, execute: () => (began.resolve(), new Promise(() => {})) }],
   });
   const session = await first.session();
-  await first.send(session, script({ calls: [{ tool: "hang" }] }));
+  await first.send(session, script({ calls: [{ tool: "look" }] }, { text: "seen" }));
   await first.send(session, "next");
   await began.promise;
   await closeRuntimes();
 
-  const second = await startRuntime({ store });
+  const second = await startRuntime({ store, tools: [{ ...look, execute: () => "there" }] });
   const [run] = bodiesOf(await second.log(session), "run-started");
   const end = await second.entry(session, "run-finished");
   assert.is(end.event.run, run?.run);
-  assert.is(end.event.reason, "interrupted");
+  assert.is(end.event.reason, "text");
   const { event: next } = await second.entry(session, "run-finished", (body) => body.run !== run?.run);
   assert.is(next.reason, "text");
   const log = await second.log(session);
   assert.equal(violations(log), []);
   assert.equal(
-    bodiesOf(log, "tool-result").map(({ outcome }) => outcome),
-    ["outcome-unknown"],
+    bodiesOf(log, "tool-result").map(({ outcome, attempt }) => [outcome, attempt]),
+    [["ok", 2]],
   );
 });
 

@@ -1,0 +1,168 @@
+/**
+ * The tool calls of one step: prepared from what the model asked, or taken up again from the log, then run side by side.
+ * Owns what is refused before any provider sees it and which entries share an append; never retries or loses a call
+ * (tool/call.ts) and never calls a model.
+ */
+import type { EntryBody } from "../../protocol/entries.ts";
+import type { Effect, JsonValue, Message } from "../../protocol/content.ts";
+import type { OpenCall } from "../../protocol/frames.ts";
+import { cutText } from "../../protocol/values.ts";
+import { prepareCall } from "../tool/call.ts";
+import type { PreparedCall } from "../tool/call.ts";
+import type { RegisteredTool } from "../tool/registry.ts";
+import { SERVER_SCOPE } from "../tool/registry.ts";
+import { compileSchema } from "../tool/schema.ts";
+import type { RunContext, RunOutput } from "./context.ts";
+import type { AskedCall } from "./draft.ts";
+
+const MAX_FAULT_TEXT = 4096;
+
+/** The calls of a committed message that have no outcome yet, to go on where the log ends. */
+export function resumeCalls(
+  context: RunContext,
+  message: Message,
+  open: readonly OpenCall[],
+): PreparedCall[] {
+  return open.map((call) => {
+    const part = message.parts.find((item) => item.type === "dynamic-tool" && item.toolCallId === call.call);
+    const input = part?.type === "dynamic-tool" ? (part.input ?? {}) : {};
+    return prepare(context, call.call, () => toolNamed(context, call.tool) ?? absent(call), input, call);
+  });
+}
+
+function prepare(
+  context: RunContext,
+  call: string,
+  tool: () => RegisteredTool,
+  input: JsonValue,
+  from?: OpenCall,
+): PreparedCall {
+  const { session, run, actor, agent, services } = context;
+  const cancelled = (): boolean => isEnding(context);
+  return prepareCall(
+    { session, run, agent: agent.name, actor, call, tool, input, cancelled },
+    services,
+    from,
+  );
+}
+
+function toolNamed(context: RunContext, name: string): RegisteredTool | undefined {
+  return context.tools().find((item) => item.specification.name === name);
+}
+
+/** A tool that nobody has offered again: its calls wait for their provider all the same. */
+function absent(call: OpenCall): RegisteredTool {
+  const effect: Effect = call.effect ?? "once";
+  const specification = { name: call.tool, description: "", inputSchema: {}, effect, timeoutMs: 60_000 };
+  return { scope: SERVER_SCOPE, specification, inProcess: false };
+}
+
+/** Commits the message with its dispatches, runs its calls in parallel, and closes the step with the last result. */
+export async function* executeCalls(
+  context: RunContext,
+  said: readonly EntryBody[],
+  calls: readonly AskedCall[],
+  closing: () => EntryBody[],
+): AsyncGenerator<RunOutput, void> {
+  const prepared: PreparedCall[] = [];
+  /** With the calls sent, and with none of them sent because the run is ending. */
+  const sent = [...said];
+  const unsent = [...said];
+  for (const call of calls) {
+    const refused = refuse(context, call);
+    if (refused !== undefined) {
+      sent.push(refused);
+      unsent.push(refused);
+      continue;
+    }
+    const tool = toolNamed(context, call.tool)!;
+    const ready = prepare(context, call.call, () => tool, call.input);
+    sent.push(...ready.entries);
+    unsent.push(withoutDispatch(call, "cancelled", "the run was cancelled"));
+    prepared.push(ready);
+  }
+  let go = false;
+  let committed = false;
+  try {
+    yield commit(() => {
+      go = prepared.length > 0 && !isEnding(context);
+      return go ? sent : [...unsent, ...closing()];
+    });
+    committed = true;
+  } finally {
+    if (!committed || !go) for (const ready of prepared) ready.discard();
+  }
+  if (go) yield* runCalls(context, prepared, closing);
+}
+
+/** Runs calls whose dispatches are committed, side by side; the last result closes the step. */
+export async function* runCalls(
+  context: RunContext,
+  prepared: readonly PreparedCall[],
+  closing: () => EntryBody[],
+): AsyncGenerator<RunOutput, void> {
+  type Running = ReturnType<PreparedCall["run"]>;
+  type Advance = { generator: Running; result: Awaited<ReturnType<Running["next"]>> };
+  const running = new Map<Running, Promise<Advance>>();
+  const advance = (generator: Running): void => {
+    running.set(
+      generator,
+      generator.next().then((result) => ({ generator, result })),
+    );
+  };
+  try {
+    for (const ready of prepared) advance(ready.run(context.end, context.stop));
+    let open = prepared.length;
+    while (running.size > 0) {
+      const { generator, result } = await Promise.race(running.values());
+      if (result.done) {
+        running.delete(generator);
+        continue;
+      }
+      if (context.stop.aborted) return;
+      const { value } = result;
+      yield commit(() => {
+        const entries = typeof value === "function" ? value() : value;
+        if (entries.some((entry) => entry.type === "tool-result")) open--;
+        return open === 0 ? [...entries, ...closing()] : entries;
+      });
+      advance(generator);
+    }
+  } finally {
+    // A call whose entries were not committed gives back what it holds.
+    for (const generator of running.keys()) void generator.return();
+  }
+}
+
+/** Whether this run is to end as cancelled or at its deadline. The log decides: it knows of a cancel before the signal. */
+export function isEnding(context: RunContext): boolean {
+  return context.end.aborted || context.state().run?.cancelRequested !== undefined;
+}
+
+/** The outcome of a call that cannot be dispatched at all. */
+function refuse(context: RunContext, call: AskedCall): EntryBody | undefined {
+  const tool = toolNamed(context, call.tool);
+  if (tool === undefined) {
+    return withoutDispatch(call, "unavailable", `there is no tool ${call.tool} in this run`);
+  }
+  const fault = call.fault ?? compileSchema(tool.specification.inputSchema)(call.input);
+  return fault === undefined ? undefined : withoutDispatch(call, "invalid-input", fault);
+}
+
+function withoutDispatch(
+  { call }: AskedCall,
+  outcome: "unavailable" | "invalid-input" | "cancelled",
+  message: string,
+): EntryBody {
+  return {
+    type: "tool-result",
+    call,
+    outcome,
+    error: { code: outcome, message: cutText(message, MAX_FAULT_TEXT) },
+    durationMs: 0,
+  };
+}
+
+function commit(entries: () => EntryBody[]): RunOutput {
+  return { type: "commit", entries };
+}

@@ -1,0 +1,50 @@
+/**
+ * What a run is given and what it yields. Owns the two shapes between the loop and the session that drives it; nothing
+ * here acts.
+ */
+import type { EntryBody } from "../../protocol/entries.ts";
+import type { Actor } from "../../protocol/content.ts";
+import type { PartKind, SessionState } from "../../protocol/frames.ts";
+import type { Model } from "../model/model.ts";
+import type { CallServices } from "../tool/call.ts";
+import type { RegisteredTool } from "../tool/registry.ts";
+import type { Agent } from "./agent.ts";
+
+export interface RunContext {
+  readonly session: string;
+  readonly run: string;
+  readonly agent: Agent;
+  readonly model: Model;
+  /** Fixed when the run started; a call outside it is unavailable. Of a resumed run: those of them that are there now. */
+  tools(): readonly RegisteredTool[];
+  /** For a resumed run: until its tools are offered again, or their time to come back is over. */
+  toolsAgain(): Promise<void>;
+  /** Who sent the input; what the run does, it does in this name. */
+  readonly actor: Actor;
+  readonly services: CallServices;
+  /** True: the log already has a part of this run, and it goes on where that ends. */
+  readonly resumed: boolean;
+  /** The committed state, as of now. */
+  state(): SessionState;
+  /** Steering inputs that join here, as the entries that consume them. */
+  joinSteers(): EntryBody[];
+  /** Aborted with reason `cancelled` or `deadline`: end the run. */
+  readonly end: AbortSignal;
+  /** Aborted when this process must leave the run as it is: nothing more is yielded. */
+  readonly stop: AbortSignal;
+  /** Faults that are ours, for the log. */
+  onFault(error: unknown): void;
+}
+
+export type RunOutput =
+  /** `entries` is asked under the session's lock, so that it sees what is committed. */
+  | { readonly type: "commit"; readonly entries: () => EntryBody[] }
+  | {
+      readonly type: "part";
+      readonly message: string;
+      readonly part: number;
+      readonly kind: PartKind;
+      readonly call?: string;
+      readonly tool?: string;
+    }
+  | { readonly type: "delta"; readonly message: string; readonly part: number; readonly text: string };

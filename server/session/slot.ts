@@ -1,0 +1,229 @@
+/**
+ * The slot of a session's run: starts the next input, drives the agent loop, ends or recovers what is open. Owns which run
+ * this process drives and its two signals; every append goes through the session's lock, and no socket is ever waited for.
+ */
+import type { EntryBody } from "../../protocol/entries.ts";
+import type { SessionState } from "../../protocol/frames.ts";
+import { runAgent } from "../agent/run.ts";
+import type { Grant } from "../store/store.ts";
+import { Checkpointer } from "./checkpoint.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import type { Feed } from "./feed.ts";
+import { inputMessage, resumeRun, runEnding, startRun } from "./lifecycle.ts";
+import type { StartedRun } from "./lifecycle.ts";
+import { planRecovery, unfinishedText } from "./recover.ts";
+import type { Entry, SessionServices } from "./services.ts";
+
+/** What the slot needs of its session. */
+export interface SlotSession {
+  readonly id: string;
+  readonly feed: Feed;
+  readonly state: SessionState;
+  readonly dropped: boolean;
+  usedAt: number;
+  exclusive<T>(command: () => Promise<T>): Promise<T>;
+  append(entries: readonly Entry[]): Promise<unknown>;
+  claim(): Promise<Grant>;
+  background(work: () => Promise<void>, fault: string): void;
+  drop(cause: string): void;
+}
+
+interface CurrentRun {
+  readonly run: string;
+  /** Ends the run: its end is logged. */
+  readonly end: AbortController;
+  /** Leaves the run as it is: nothing more is logged. */
+  readonly stop: AbortController;
+}
+
+export class RunSlot {
+  readonly #session: SlotSession;
+  readonly #services: SessionServices;
+  readonly #checkpointer: Checkpointer;
+  /** What the slot in the store held when the session was loaded. */
+  readonly #checkpoint: Checkpoint | undefined;
+  #current: CurrentRun | undefined;
+
+  constructor(session: SlotSession, services: SessionServices, checkpoint: Checkpoint | undefined) {
+    this.#session = session;
+    this.#services = services;
+    this.#checkpointer = new Checkpointer(services);
+    this.#checkpoint = checkpoint;
+    const unfinished = checkpoint && unfinishedText(session.state, checkpoint);
+    if (unfinished !== undefined) session.feed.live.restore(unfinished);
+  }
+
+  get busy(): boolean {
+    return this.#current !== undefined;
+  }
+
+  /** Leaves the run as it is, for the reason; false when there is none. */
+  stop(reason: "lost" | "deleted" | "shutdown"): boolean {
+    this.#checkpointer.stop();
+    this.#current?.stop.abort(reason);
+    return this.#current !== undefined;
+  }
+
+  /** Writes what a stop on purpose leaves behind; nothing is appended after it. */
+  leave(grant: Grant): Promise<void> {
+    return this.#checkpointer.write(grant, { ...this.#checkpointNow(), planned: true });
+  }
+
+  /** Starts the next waiting input, if the slot is free. Never throws: what fails here is found again by recovery. */
+  advance(): void {
+    const session = this.#session;
+    if (session.dropped || this.#current !== undefined || session.state.queue.length === 0) return;
+    session.background(() => session.exclusive(() => this.#startNext()), "an input could not be started");
+  }
+
+  async #startNext(): Promise<void> {
+    const { state } = this.#session;
+    const input = state.queue[0];
+    if (input === undefined || state.run !== undefined || this.#current !== undefined) return;
+    const start = startRun(state, input, this.#services);
+    await this.#session.append(start.entries);
+    if (start.context === undefined) {
+      queueMicrotask(() => this.advance());
+      return;
+    }
+    void this.#drive(this.#occupy(start.run), start.context);
+  }
+
+  #occupy(run: string): CurrentRun {
+    return (this.#current = { run, end: new AbortController(), stop: new AbortController() });
+  }
+
+  async #drive(current: CurrentRun, context: StartedRun): Promise<void> {
+    const { run, end, stop } = current;
+    const session = this.#session;
+    const { feed } = session;
+    const { log, deadlines, router, timings, now } = this.#services;
+    let clearTimeout = (): void => {};
+    try {
+      const grant = await session.exclusive(() => session.claim());
+      const { startedAt = now() } = session.state.run ?? {};
+      clearTimeout = deadlines.at(startedAt + context.agent.runTimeoutMs, () => end.abort("deadline"));
+      const loop = runAgent({
+        ...context,
+        services: {
+          router,
+          deadlines,
+          timings,
+          now,
+          onProgress: (call, attempt, progress) =>
+            feed.broadcast({ type: "toolProgress", session: session.id, call, attempt, progress }),
+        },
+        state: () => session.state,
+        toolsAgain: () => this.#toolsAgain(current),
+        joinSteers: () => this.#joinSteers(run),
+        end: end.signal,
+        stop: stop.signal,
+        onFault: (error) => log.error({ session: session.id, run, err: error }, "model failed"),
+      });
+      for await (const output of loop) {
+        if (stop.signal.aborted) break;
+        if (output.type === "commit") {
+          await session.exclusive(() => session.append(output.entries().map((body) => ({ body, run }))));
+        } else if (output.type === "part") {
+          const { message, part, kind, call, tool } = output;
+          feed.live.begin(run, message, part, kind, call, tool);
+          feed.broadcast({ ...output, channel: feed.channel });
+        } else {
+          const { message, part, text } = output;
+          const placed = feed.live.append(message, part, text);
+          if (placed === undefined) continue;
+          const { offset } = placed;
+          feed.broadcast({ type: "delta", channel: feed.channel, message, part, offset, text });
+          this.#checkpointer.touch(grant, () => this.#checkpointNow());
+          this.#services.observe(session, {
+            type: "delta",
+            session: session.id,
+            run,
+            message,
+            part,
+            ...placed,
+            text,
+          });
+        }
+      }
+    } catch (error) {
+      const running = !session.dropped;
+      stop.abort("lost");
+      if (running) {
+        log.error({ session: session.id, run, err: error }, "a run could not go on");
+        await this.#endFailed(run);
+      }
+    } finally {
+      clearTimeout();
+      this.#checkpointer.stop();
+      if (this.#current === current) this.#current = undefined;
+      session.usedAt = this.#services.now();
+      this.advance();
+    }
+  }
+
+  #joinSteers(run: string): EntryBody[] {
+    return this.#session.state.queue
+      .filter((item) => item.mode === "steer")
+      .map((item) => inputMessage(item, run));
+  }
+
+  /** A run that our own fault ended while the log still works. */
+  async #endFailed(run: string): Promise<void> {
+    const session = this.#session;
+    if (session.state.run?.run !== run) return;
+    const error = { code: "internal", message: "the run could not go on" };
+    try {
+      await session.exclusive(() =>
+        session.append(runEnding(session.state, "error", error).map((body) => ({ body, run }))),
+      );
+    } catch (fault) {
+      this.#services.log.error({ session: session.id, run, err: fault }, "a failed run could not be ended");
+      session.drop("a run without its end");
+    }
+  }
+
+  /** Ends the current run, when `run` names it; its end is logged by the loop. */
+  end(run: string): void {
+    if (this.#current?.run === run) this.#current.end.abort("cancelled");
+  }
+
+  #checkpointNow(): Checkpoint {
+    const { seq, run } = this.#session.state;
+    return { seq, step: (run?.step ?? 0) + 1, partial: this.#session.feed.live.partial };
+  }
+
+  /** A run that nobody drives goes on or gets its named end, and the queue goes on. */
+  async recover(): Promise<void> {
+    const session = this.#session;
+    await session.exclusive(async () => {
+      const grant = await session.claim();
+      const { run } = session.state;
+      if (this.#current !== undefined || run === undefined) return;
+      const agent = this.#services.agent(run.agent);
+      const { entries, goesOn } = planRecovery(session.state, agent, this.#checkpoint);
+      await session.append(entries.map((body) => ({ body, run: run.run })));
+      // A stop that was planned is used up, and its text taken back.
+      await this.#checkpointer.write(grant, { seq: 0, step: 0 });
+      session.feed.live.clear();
+      if (!goesOn || agent === undefined) return;
+      const current = this.#occupy(run.run);
+      void this.#drive(current, resumeRun(session.state, agent, this.#services));
+    });
+    this.advance();
+  }
+
+  /** Waits until the tools of a run that goes on are offered again, for the grace at most. */
+  async #toolsAgain(current: CurrentRun): Promise<void> {
+    const names = this.#session.state.run?.tools.map((tool) => tool.name) ?? [];
+    const { deadlines, router, tools } = this.#services;
+    const over = new AbortController();
+    const clear = deadlines.after(router.graceMs, () => over.abort());
+    await tools.whenThere(
+      names,
+      this.#session.id,
+      AbortSignal.any([over.signal, current.end.signal, current.stop.signal]),
+    );
+    clear();
+  }
+}
