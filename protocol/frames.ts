@@ -42,6 +42,15 @@ function request<T extends string, S extends z.ZodRawShape>(type: T, shape: S) {
   return z.object({ type: z.literal(type), id: requestId, ...shape });
 }
 
+/** An entry of an exported log without its place, which the import gives it. `event` is judged when it has one. */
+export const importedEntry = z.object({
+  at: milliseconds,
+  run: id.optional(),
+  actor: actor.optional(),
+  event: json,
+});
+export type ImportedEntry = z.infer<typeof importedEntry>;
+
 // --- client → server ---
 
 export const requests = {
@@ -128,6 +137,13 @@ export const requests = {
     viewing: id.optional(),
   }),
   refreshToken: request("refreshToken", { token: z.string().max(8192) }),
+  backup: request("backup", { cursor: cursor.optional() }),
+  importEntries: request("importEntries", {
+    session: sessionId,
+    after: seq,
+    entries: z.array(importedEntry).max(1000),
+    last: z.literal(true).optional(),
+  }),
 } as const;
 
 /** Client → server frames that have no id and get no `ok`. */
@@ -291,6 +307,14 @@ export const listedTool = z.object({
   providers: z.int(),
   inFlight: z.int(),
 });
+/** A session that a backup is through with: all of its log up to `head`, or the word that it was deleted. */
+export const backedUp = z.object({
+  session: sessionId,
+  head: seq.optional(),
+  deletedAt: milliseconds.optional(),
+  damaged: z.literal(true).optional(),
+});
+export type BackedUp = z.infer<typeof backedUp>;
 const committed = z.object({ seq });
 const page = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), cursor: cursor.optional() });
 
@@ -326,6 +350,8 @@ export const results = {
   revoke: committed,
   setPresence: z.object({}),
   refreshToken: z.object({}),
+  backup: z.object({ sessions: z.array(backedUp), cursor: cursor.optional() }),
+  importEntries: committed,
 } as const satisfies Record<Exclude<RequestType, "hello">, z.ZodType>;
 export type ResultOf<T extends keyof typeof results> = z.infer<(typeof results)[T]>;
 export type ListedAgent = z.infer<typeof listedAgent>;

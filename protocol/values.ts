@@ -6,7 +6,10 @@ import type { JsonValue } from "./content.ts";
 import { ProtocolError } from "./errors.ts";
 import { MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, MAX_PAYLOAD_ITEMS } from "./version.ts";
 
-/** MessagePack bytes (exact for text, an upper bound for numbers), depth and count of a JSON value. */
+/**
+ * Bytes, depth and count of a JSON value. The bytes are at least those of its MessagePack and those of its JSON, so that
+ * what fits one reader's frame fits every other's.
+ */
 export function measure(value: unknown): { bytes: number; depth: number; items: number } {
   let bytes = 0;
   let deepest = 0;
@@ -18,7 +21,7 @@ export function measure(value: unknown): { bytes: number; depth: number; items: 
     const depth = depths.pop()!;
     items++;
     if (typeof item === "string") bytes += textBytes(item);
-    else if (typeof item === "number") bytes += 9;
+    else if (typeof item === "number") bytes += Math.abs(item) < 1e7 && Number.isInteger(item) ? 9 : 25;
     else if (typeof item === "object" && item !== null) {
       deepest = Math.max(deepest, depth + 1);
       bytes += 5;
@@ -28,7 +31,7 @@ export function measure(value: unknown): { bytes: number; depth: number; items: 
         stack.push(inner);
         depths.push(depth + 1);
       }
-    } else bytes += 1;
+    } else bytes += 6;
   }
   return { bytes, depth: deepest, items };
 }
@@ -37,8 +40,10 @@ function textBytes(text: string): number {
   let bytes = 5;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
+    if (code < 0x20) bytes += code === 0x0a || code === 0x0d || code === 0x09 ? 2 : 6;
+    else if (code < 0x80) bytes += code === 0x22 || code === 0x5c ? 2 : 1;
     // Either half of a surrogate pair counts two of its four bytes.
-    bytes += code < 0x80 ? 1 : code < 0x800 || (code >= 0xd800 && code < 0xe000) ? 2 : 3;
+    else bytes += code < 0x800 || (code >= 0xd800 && code < 0xe000) ? 2 : 3;
   }
   return bytes;
 }

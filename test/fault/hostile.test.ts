@@ -208,6 +208,41 @@ test("no answer is larger than a frame, however large the things it lists", { li
   assert.is(connection.closeCode, undefined);
 });
 
+test(
+  "no payload locks readers out, of either encoding, however it is spelled",
+  { limitMs: 60_000 },
+  async () => {
+    const writer = await WireConnection.open(url, "msgpack");
+    // As much as a payload may be: text that JSON writes as it is, and text that it writes in six times as many bytes.
+    const texts = [
+      "x".repeat(780_000),
+      "\u0001".repeat(131_000),
+      '"'.repeat(390_000),
+      "\u0001".repeat(780_000),
+    ];
+    const made: [string, string][] = [];
+    for (const metadata of texts) {
+      const answer = await writer.ask({ type: "createSession", id: 1, agent: "demo", metadata });
+      if (answer["type"] === "ok") made.push([answer["session"] as string, metadata]);
+      else assert.is(answer["code"], "too-large");
+    }
+    assert.is(made.length, 3);
+    for (const encoding of ENCODINGS) {
+      for (const [session, metadata] of made) {
+        const reader = await WireConnection.open(url, encoding);
+        reader.send({ type: "attach", id: 1, session, after: { epoch: 0, seq: 0 } });
+        const entry = await reader.take((frame) => frame["type"] === "event");
+        assert.ok((entry["event"] as Frame)["metadata"] === metadata);
+        await reader.take((frame) => frame["type"] === "live");
+        const { snapshot } = await reader.ask({ type: "attach", id: 2, session });
+        const state = (snapshot as Frame)["state"] as { session: Frame };
+        assert.ok(state.session["metadata"] === metadata);
+        reader.terminate();
+      }
+    }
+  },
+);
+
 async function pages(connection: WireConnection, request: Frame): Promise<unknown[]> {
   const items: unknown[] = [];
   for (let cursor: Frame | undefined = {}, id = 1000; cursor !== undefined; id++) {

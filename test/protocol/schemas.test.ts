@@ -72,6 +72,8 @@ for (const group of GROUPS) {
         for (const step of path) holder = (holder as Record<string, unknown>)[step];
         for (const [kind, other] of Object.entries(OTHERS)) {
           if (kind === kindOf(holder)) continue;
+          // The import judges an entry when it has given it a place.
+          if (golden.type === "importEntries" && path.includes("event")) continue;
           if (isAny(golden, path, holder) && field !== "details") continue;
           if (kind === "null" && NULLABLE.has(`${golden.type}.${field}`)) continue;
           if (kind === "string" && NULLABLE.has(`${golden.type}.${field}`)) continue;

@@ -202,7 +202,7 @@ test("numbers: those of the code", () => {
   says(`the frame included | ${version.MAX_FRAME_ITEMS.toLocaleString("en").replace(",", " ")} |`);
   const items = version.MAX_PAYLOAD_ITEMS.toLocaleString("en").replace(",", " ");
   says(
-    `${version.MAX_PAYLOAD_BYTES / 1024} KiB in MessagePack, depth ${version.MAX_PAYLOAD_DEPTH}, ${items} values`,
+    `${version.MAX_PAYLOAD_BYTES / 1024} KiB in MessagePack and in JSON, depth ${version.MAX_PAYLOAD_DEPTH}, ${items} values`,
   );
   says(`\`maxFrame\` | bytes of a frame and of an inbound message: ${version.MAX_FRAME_BYTES} |`);
   says(`\`maxPayload\` | bytes of a payload value: ${version.MAX_PAYLOAD_BYTES} |`);
