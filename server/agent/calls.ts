@@ -6,12 +6,12 @@
 import type { EntryBody } from "../../protocol/entries.ts";
 import type { Effect, JsonValue, Message } from "../../protocol/content.ts";
 import type { OpenCall } from "../../protocol/frames.ts";
-import { cutText } from "../../protocol/values.ts";
 import { prepareCall } from "../tool/call.ts";
 import type { PreparedCall } from "../tool/call.ts";
 import type { RegisteredTool } from "../tool/registry.ts";
 import { SERVER_SCOPE } from "../tool/registry.ts";
 import { compileSchema } from "../tool/schema.ts";
+import { cleanText } from "./clean.ts";
 import type { RunContext, RunOutput } from "./context.ts";
 import type { AskedCall } from "./draft.ts";
 
@@ -158,7 +158,7 @@ function withoutDispatch(
     type: "tool-result",
     call,
     outcome,
-    error: { code: outcome, message: cutText(message, MAX_FAULT_TEXT) },
+    error: { code: outcome, message: cleanText(message, MAX_FAULT_TEXT) },
     durationMs: 0,
   };
 }

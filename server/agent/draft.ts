@@ -8,10 +8,15 @@ import { newId } from "../../protocol/ids.ts";
 import { checkPayload, cutText, measure, toJsonValue } from "../../protocol/values.ts";
 import { MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, MAX_PAYLOAD_ITEMS } from "../../protocol/version.ts";
 import type { ModelPart } from "../model/model.ts";
+import { cleanText } from "./clean.ts";
 import { recallPart } from "./recall.ts";
 import type { Recalled } from "./recall.ts";
 
 const MAX_TOOL_NAME = 256;
+const MAX_MEDIA_TYPE = 256;
+const EMPTY_BYTES = measure("").bytes;
+/** Of a text's own; pieces of one part share one head, however many they are. */
+const bytesOf = (text: string): number => measure(text).bytes - EMPTY_BYTES;
 /** Parts of one message; what a model begins beyond them is left out, so that the message fits a frame's bounds. */
 const MAX_PARTS = 512;
 const MAX_ERROR_TEXT = 4096;
@@ -73,17 +78,21 @@ export class Draft {
     const begins = block === undefined;
     if (block === undefined) {
       if (this.#blocks.size >= MAX_PARTS) return { part: 0, text: "" };
-      const named = "tool" in part ? { call: newId("call"), tool: cutText(part.tool, MAX_TOOL_NAME) } : {};
+      const named = "tool" in part ? { call: newId("call"), tool: cleanText(part.tool, MAX_TOOL_NAME) } : {};
       block = { part: this.#blocks.size, kind, text: "", carry: "", truncated: false, ...named };
       this.#blocks.set(key, block);
     }
-    if ("state" in part && part.state !== undefined && this.#fits(part.state)) block.state = part.state;
+    if ("state" in part && part.state !== undefined) {
+      const state = toJsonValue(part.state);
+      if (this.#fits(state)) block.state = state;
+    }
     let text: string;
     if (part.type === "tool-call") {
       block.input = part.input;
       if (part.executed) block.executed = true;
       // A call that was announced by nothing shows its input whole.
       text = block.text === "" ? this.#take(block, part.input) : "";
+      if (text === "" && !this.#charge(bytesOf(part.input) - bytesOf(block.text))) block.truncated = true;
     } else {
       text = this.#take(block, part.text);
     }
@@ -96,8 +105,9 @@ export class Draft {
   #addFile({ mediaType, url }: { mediaType: string; url: string }): DraftChange {
     const part = this.#blocks.size;
     if (part >= MAX_PARTS) return { part: 0, text: "" };
-    const file = this.#fits(url) ? { mediaType: cutText(mediaType, 256), url } : undefined;
-    const text = file === undefined ? `[a file of type ${cutText(mediaType, 256)}, too large to keep]` : "";
+    const named = { mediaType: cleanText(mediaType, MAX_MEDIA_TYPE), url: url.toWellFormed() };
+    const file = this.#fits(named.url) ? named : undefined;
+    const text = file === undefined ? `[a file of type ${named.mediaType}, too large to keep]` : "";
     const kind = "file" as const;
     const block: Block = { part, kind, text, carry: "", truncated: file === undefined };
     if (file !== undefined) block.file = file;
@@ -108,7 +118,8 @@ export class Draft {
   #addOutput(part: { block: string; ok: boolean; value: JsonValue }): DraftChange {
     const block = this.#blocks.get(`tool-input/${part.block}`);
     if (block === undefined) return { part: 0, text: "" };
-    const { ok, value } = part;
+    const { ok } = part;
+    const value = toJsonValue(part.value);
     block.output = { ok, value: this.#fits(value) ? value : undefined };
     return { part: block.part, text: "" };
   }
@@ -116,9 +127,14 @@ export class Draft {
   /** Takes a whole value from the budgets, or nothing. */
   #fits(value: JsonValue): boolean {
     const { bytes, depth, items } = measure(value);
-    if (bytes > this.#budget || items > this.#items || depth > MAX_PAYLOAD_DEPTH) return false;
-    this.#budget -= bytes;
+    if (items > this.#items || depth > MAX_PAYLOAD_DEPTH || !this.#charge(bytes)) return false;
     this.#items -= items;
+    return true;
+  }
+
+  #charge(bytes: number): boolean {
+    if (bytes > this.#budget) return false;
+    this.#budget -= Math.max(0, bytes);
     return true;
   }
 
@@ -131,13 +147,11 @@ export class Draft {
       text = text.slice(0, -1);
     }
     text = text.toWellFormed();
-    const { bytes } = measure(text);
-    if (bytes > this.#budget) {
-      text = cutText(text, Math.max(0, Math.floor(this.#budget / 3)));
+    const left = this.#budget;
+    if (!this.#charge(bytesOf(text))) {
+      text = cutText(text, Math.floor(left / 3));
       block.truncated = true;
       this.#budget = 0;
-    } else {
-      this.#budget -= bytes;
     }
     block.text += text;
     return text;
@@ -149,9 +163,12 @@ export class Draft {
     const calls: AskedCall[] = [];
     const recalled: Recalled[] = [];
     let text = "";
+    // All values of a message share one frame.
+    let items = this.#items;
+    const room = (value: JsonValue): boolean => (items -= measure(value).items) >= 0;
     for (const block of this.#blocks.values()) {
       const { state, executed } = block;
-      const shown = shownPart(block, withCalls);
+      const shown = shownPart(block, withCalls, room);
       if (shown === undefined) continue;
       if (state !== undefined || executed) {
         const part = { part: parts.length, ...(state === undefined ? {} : { state }) };
@@ -172,13 +189,17 @@ export class Draft {
 }
 
 /** What the block is in its message; undefined for one that came to nothing. */
-function shownPart(block: Block, withCalls: boolean): { part: MessagePart; call?: AskedCall } | undefined {
+function shownPart(
+  block: Block,
+  withCalls: boolean,
+  room: (value: JsonValue) => boolean,
+): { part: MessagePart; call?: AskedCall } | undefined {
   const { kind, text, state, file } = block;
   const truncated = block.truncated ? { truncated: true as const } : {};
   if (kind === "tool-input") {
-    if (block.executed) return withCalls || block.output ? { part: executedPart(block) } : undefined;
+    if (block.executed) return withCalls || block.output ? { part: executedPart(block, room) } : undefined;
     if (!withCalls || block.input === undefined) return undefined;
-    const call = askedCall(block);
+    const call = askedCall(block, room);
     const { call: toolCallId, tool: toolName, input } = call;
     return {
       part: { type: "dynamic-tool", toolName, toolCallId, state: "input-available", input },
@@ -194,8 +215,8 @@ function shownPart(block: Block, withCalls: boolean): { part: MessagePart; call?
 }
 
 /** A call that the provider ran is closed when its message is committed; nothing waits for it. */
-function executedPart(block: Block): MessagePart {
-  const { call: toolCallId, tool: toolName, input } = askedCall({ ...block, input: block.input ?? "" });
+function executedPart(block: Block, room: (value: JsonValue) => boolean): MessagePart {
+  const { call: toolCallId, tool: toolName, input } = askedCall({ ...block, input: block.input ?? "" }, room);
   const named = { type: "dynamic-tool" as const, toolName, toolCallId, input };
   const { output } = block;
   if (output === undefined) return { ...named, state: "output-error", errorText: NO_OUTPUT };
@@ -207,13 +228,14 @@ function executedPart(block: Block): MessagePart {
   return { ...named, state: "output-error", errorText };
 }
 
-function askedCall(block: Block): AskedCall {
+function askedCall(block: Block, room: (value: JsonValue) => boolean): AskedCall {
   const named = { call: block.call!, tool: block.tool! };
   const raw = block.input!.trim() === "" ? "{}" : block.input!;
   if (block.truncated) return { ...named, input: null, fault: "the input is over the limit of a payload" };
   try {
     const input = toJsonValue(JSON.parse(raw));
     checkPayload("input", input);
+    if (!room(input)) throw new Error("the inputs of one message are together over the limit");
     return { ...named, input, fault: undefined };
   } catch (error) {
     return { ...named, input: cutText(raw.toWellFormed(), 4096), fault: (error as Error).message };

@@ -11,6 +11,7 @@ import { addUsage, NO_USAGE } from "../../protocol/state.ts";
 import { ModelError } from "../model/model.ts";
 import type { ModelPart } from "../model/model.ts";
 import { executeCalls, isEnding, resumeCalls, runCalls } from "./calls.ts";
+import { cleanError, cleanText, cleanUsage } from "./clean.ts";
 import type { RunContext, RunOutput } from "./context.ts";
 import { Draft } from "./draft.ts";
 import { buildPrompt } from "./prompt.ts";
@@ -201,7 +202,7 @@ async function* callModel(context: RunContext, step: number): AsyncGenerator<Run
         if (part.type === "finish") {
           if (part.reason === "error") throw new ModelError("model", "the model ended with an error");
           const { reason, usage, model: answered = model.id } = part;
-          return { type: "answer", draft, reason, usage, model: answered };
+          return { type: "answer", draft, reason, usage: cleanUsage(usage), model: cleanText(answered, 256) };
         }
         const change = draft.add(part);
         if (change.begins !== undefined) yield { type: "part", message: draft.id, ...change.begins };
@@ -215,7 +216,7 @@ async function* callModel(context: RunContext, step: number): AsyncGenerator<Run
       if (!(error instanceof ModelError)) context.onFault(error);
       const known = error instanceof ModelError ? error : new ModelError("internal", "the model failed");
       if (draft.begun || !known.retryable || attempt >= MAX_ATTEMPTS) {
-        return { type: "failed", draft, error: { code: known.code.slice(0, 64), message: known.message } };
+        return { type: "failed", draft, error: cleanError(known) };
       }
       const backoff = known.retryAfterMs ?? 500 * 2 ** (attempt - 1) * (1 + Math.random());
       const waited = new Promise<void>((resolve) => {

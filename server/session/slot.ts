@@ -2,6 +2,7 @@
  * The slot of a session's run: starts the next input, drives the agent loop, ends or recovers what is open. Owns which run
  * this process drives and its two signals; every append goes through the session's lock, and no socket is ever waited for.
  */
+import { setMaxListeners } from "node:events";
 import type { EntryBody } from "../../protocol/entries.ts";
 import type { SessionState } from "../../protocol/frames.ts";
 import { runAgent } from "../agent/run.ts";
@@ -90,7 +91,10 @@ export class RunSlot {
   }
 
   #occupy(run: string): CurrentRun {
-    return (this.#current = { run, end: new AbortController(), stop: new AbortController() });
+    const current = { run, end: new AbortController(), stop: new AbortController() };
+    // Every open call listens, and a step may have hundreds.
+    setMaxListeners(0, current.end.signal, current.stop.signal);
+    return (this.#current = current);
   }
 
   async #drive(current: CurrentRun, context: StartedRun): Promise<void> {
