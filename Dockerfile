@@ -2,6 +2,8 @@
 # `auth` in a configuration mounted at /app/haulout.json. Without either it refuses to start and says why.
 #
 #   docker build -t haulout . && docker run -e HAULOUT_TOKEN=… -p 127.0.0.1:4787:4787 -v haulout-data:/data haulout
+#
+# Language models need the packages of their providers: --build-arg PROVIDERS="@ai-sdk/openai @ai-sdk/anthropic"
 
 FROM node:20-slim AS build
 WORKDIR /app
@@ -13,6 +15,8 @@ COPY protocol ./protocol/
 COPY client ./client/
 COPY server ./server/
 RUN npm run build && npm prune --omit=dev
+ARG PROVIDERS=
+RUN if [ -n "$PROVIDERS" ]; then npm install --omit=dev --no-save $PROVIDERS; fi
 
 FROM node:20-slim
 ENV NODE_ENV=production HAULOUT_HOST=0.0.0.0 HAULOUT_PORT=4787 HAULOUT_DATA=/data

@@ -24,6 +24,7 @@ const ignoreFile = read(".dockerignore");
 class Image {
   readonly root = temporaryDirectory();
   readonly environment: Record<string, string> = {};
+  readonly #atBuild: Record<string, string> = {};
   workdir = "/";
   user = "root";
   command: readonly string[] = [];
@@ -38,6 +39,9 @@ class Image {
     switch (step.name) {
       case "ENV":
         for (const [name, value] of step.pairs) this.environment[name] = value;
+        return;
+      case "ARG":
+        for (const [name, value] of step.pairs) this.#atBuild[name] = value;
         return;
       case "WORKDIR":
         this.workdir = step.value;
@@ -80,7 +84,7 @@ class Image {
   async #run(script: string): Promise<void> {
     const child = spawnProcess("bash", ["-euo", "pipefail", "-c", this.#placed(script)], {
       cwd: this.at("."),
-      env: { ...bare(), ...this.environment, PATH: `${stubs}:${process.env["PATH"]}` },
+      env: { ...bare(), ...this.#atBuild, ...this.environment, PATH: `${stubs}:${process.env["PATH"]}` },
     });
     const exit = await child.exited;
     if (exit.code !== 0)

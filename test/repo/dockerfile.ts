@@ -4,7 +4,7 @@
  */
 
 export type Step =
-  | { readonly name: "ENV"; readonly pairs: readonly (readonly [string, string])[] }
+  | { readonly name: "ENV" | "ARG"; readonly pairs: readonly (readonly [string, string])[] }
   | { readonly name: "WORKDIR" | "USER" | "VOLUME" | "EXPOSE"; readonly value: string }
   | {
       readonly name: "COPY";
@@ -52,7 +52,8 @@ function logicalLines(text: string): string[] {
 
 function readStep(name: string, rest: string, line: string): Step {
   switch (name) {
-    case "ENV": {
+    case "ENV":
+    case "ARG": {
       if (/["'\\]/.test(rest)) refuse(line);
       const pairs = rest.split(" ").map((pair) => {
         const [, key, value] = /^(\w+)=(.*)$/.exec(pair) ?? refuse(line);

@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ConfigError, loadConfig } from "../../server/config.ts";
+import { Catalog } from "../../server/model/catalog.ts";
 import { compiled, repositoryRoot } from "../support/root.ts";
 import { spawnNode, temporaryDirectory } from "../support/process.ts";
 import { assert, suite } from "../support/suite.ts";
@@ -19,8 +20,12 @@ const scripts = JSON.parse(readFileSync(join(repositoryRoot, "package.json"), "u
 >;
 const source = (path: string): string => readFileSync(join(repositoryRoot, path), "utf8");
 
-async function haulout(args: string[], cwd: string): Promise<{ code: number | null; output: string }> {
-  const child = spawnNode([compiled("server/main.ts"), ...args], { cwd });
+async function haulout(
+  args: string[],
+  cwd: string,
+  env: Record<string, string | undefined> = {},
+): Promise<{ code: number | null; output: string }> {
+  const child = spawnNode([compiled("server/main.ts"), ...args], { cwd, env });
   const { code } = await child.exited;
   return { code, output: [...child.stdout, ...child.stderr].join("\n") };
 }
@@ -92,6 +97,31 @@ test("its haulout.json is accepted, and a token's rights are as it says", async 
   const wrong = await haulout(["check"], folder);
   assert.is(wrong.code, 1);
   assert.match(wrong.output, /haulout\.json: unknown key "hots".*"host"/);
+});
+
+test("its agent on a language model is accepted as soon as there is a key", async () => {
+  const block = codeBlocks(page).find(({ name }) => name === "models.json");
+  const folder = temporaryDirectory();
+  writeFileSync(join(folder, "haulout.json"), block!.text);
+  const without = await haulout(["check"], folder, { OPENAI_API_KEY: undefined });
+  assert.is(without.code, 1);
+  assert.match(without.output, /OPENAI_API_KEY/);
+  assert.equal(await haulout(["check"], folder, { OPENAI_API_KEY: "any" }), { code: 0, output: "ok" });
+});
+
+test("the providers have the packages and keys of its table", () => {
+  const rows = tableUnder(page, "Language models").slice(0, -1);
+  const statuses = new Catalog({ env: {} }).providers();
+  const shown = rows.map(([name = "", pack = "", key = ""]) => {
+    const keys = key.startsWith("`") ? [plain(key)] : [];
+    return [/^`([a-z-]+):`/.exec(name)?.[1], plain(pack), ...keys];
+  });
+  const known = statuses.map(({ provider }) => [
+    provider.name,
+    provider.package,
+    ...(provider.keyNeeded ? provider.keys.slice(0, 1) : []),
+  ]);
+  assert.equal(shown, known);
 });
 
 test("anything but loopback needs tokens", async () => {
@@ -214,7 +244,7 @@ test("it gives twelve promises", () => {
 
 test("every block is one that a test knows", () => {
   const known =
-    /^(?:sh (?:setup|chat|join|tool-file|tools|run-ask|docker)|text (?:script|map)|ts \w+\.ts|json haulout\.json|text)$/;
+    /^(?:sh (?:setup|chat|join|tool-file|tools|run-ask|docker)|text (?:script|map)|ts \w+\.ts|json (?:haulout|models)\.json|text)$/;
   for (const { language, name, line } of codeBlocks(page)) {
     assert.match(`${language} ${name}`.trim(), known, `line ${line}`);
   }
