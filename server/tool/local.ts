@@ -4,10 +4,12 @@
  */
 import type { Actor, JsonValue, ToolOffer } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
-import { checkPayload, toJsonValue } from "../../protocol/values.ts";
+import { checkPayload, cutText, toJsonValue } from "../../protocol/values.ts";
 import { LOCAL_PROVIDER } from "./router.ts";
 import type { Router } from "./router.ts";
 import type { CallReference, ToolCall, ToolHost } from "./tool.ts";
+
+const MAX_ERROR_TEXT = 4096;
 
 export interface ExecuteContext {
   readonly session: string;
@@ -71,15 +73,13 @@ export class LocalHost implements ToolHost {
         actor: call.actor,
         call: call.call,
         signal: abort.signal,
-        progress: (value) => this.#router?.progress(LOCAL_PROVIDER, reference, toJsonValue(value)),
+        progress: (value) => this.#router?.progress(LOCAL_PROVIDER, reference, payload("progress", value)),
       });
-      const value = toJsonValue(output);
-      checkPayload("output", value);
-      answer = { output: value };
+      answer = { output: payload("output", output) };
     } catch (error) {
       const known = error instanceof ProtocolError ? error.code : "error";
       const code = abort.signal.aborted ? "cancelled" : known;
-      answer = { error: { code, message: error instanceof Error ? error.message : String(error) } };
+      answer = { error: { code, message: wordsOf(error) } };
     }
     this.#running.delete(nameOf(call));
     this.#router?.result(LOCAL_PROVIDER, this, reference, answer);
@@ -91,6 +91,23 @@ export class LocalHost implements ToolHost {
 
   /** Nothing is kept for re-sending here: a result and its commit live in one process. */
   acknowledgeResult(): void {}
+}
+
+/** Throws for what has no form on the wire, or is over its bounds. */
+function payload(name: string, value: unknown): JsonValue {
+  const made = toJsonValue(value);
+  checkPayload(name, made);
+  return made;
+}
+
+/** What a thrown thing says; some can say nothing at all. */
+function wordsOf(error: unknown): string {
+  try {
+    const words: unknown = error instanceof Error ? error.message : error;
+    return cutText(String(words).toWellFormed(), MAX_ERROR_TEXT);
+  } catch {
+    return "the tool failed";
+  }
 }
 
 function nameOf(reference: CallReference): string {

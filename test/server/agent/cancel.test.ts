@@ -25,7 +25,9 @@ const test = suite("cancel");
 test.after.each(closeRuntimes);
 
 /** Cancels, and lets the model end as `last` says only when the cancel is on its way to the disk. */
-async function cancelFirst(last: Turn): Promise<{ runtime: TestRuntime; session: string; executed: unknown[] }> {
+async function cancelFirst(
+  last: Turn,
+): Promise<{ runtime: TestRuntime; session: string; executed: unknown[] }> {
   const store = new TestStore();
   const goOn = deferred();
   const executed: unknown[] = [];
@@ -55,7 +57,11 @@ async function cancelFirst(last: Turn): Promise<{ runtime: TestRuntime; session:
 }
 
 test("calls that the model asked for before it heard of the cancel are never sent", async () => {
-  const { runtime, session, executed } = await cancelFirst([calls("note"), calls("nobody"), finishes("tool-calls")]);
+  const { runtime, session, executed } = await cancelFirst([
+    calls("note"),
+    calls("nobody"),
+    finishes("tool-calls"),
+  ]);
   const log = await runtime.log(session);
   assert.equal(violations(log), []);
   assert.equal(executed, []);

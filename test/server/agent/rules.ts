@@ -78,7 +78,8 @@ export function violations(log: readonly EventFrame[], rules: LogRules = {}): st
         if (message.role === "user") take(message.id, wrong);
         if ([...(open?.calls.values() ?? [])].some(({ results }) => results === 0)) wrong("calls are open");
         for (const part of message.parts) {
-          if (part.type !== "dynamic-tool") continue;
+          // A call that the model's provider executed itself is closed from the beginning.
+          if (part.type !== "dynamic-tool" || part.state !== "input-available") continue;
           open?.calls.set(part.toolCallId, { message: message.id, attempt: 0, lost: [], results: 0 });
         }
         break;
