@@ -45,7 +45,7 @@ export {
   addUsage,
   cut,
   fold,
-  messageBytes,
+  messageSize,
   NO_USAGE,
   RETAIN_BYTES,
   RETAIN_MESSAGES,

@@ -274,23 +274,28 @@ function withToolPart(state: SessionState, call: string, change: (part: ToolPart
   return { ...state, messages };
 }
 
-const sizes = new WeakMap<HistoryMessage, number>();
+export interface MessageSize {
+  readonly bytes: number;
+  readonly items: number;
+}
 
-/** Bytes of one message; remembered, because a message object never changes. */
-export function messageBytes(message: HistoryMessage): number {
-  let bytes = sizes.get(message);
-  if (bytes === undefined) {
-    bytes = measure(message).bytes;
-    sizes.set(message, bytes);
+const sizes = new WeakMap<HistoryMessage, MessageSize>();
+
+/** Bytes and values of one message; remembered, because a message object never changes. */
+export function messageSize(message: HistoryMessage): MessageSize {
+  let size = sizes.get(message);
+  if (size === undefined) {
+    const { bytes, items } = measure(message);
+    sizes.set(message, (size = { bytes, items }));
   }
-  return bytes;
+  return size;
 }
 
 function retained(state: SessionState): SessionState {
   let bytes = 0;
   let from = state.messages.length;
   while (from > 0) {
-    bytes += messageBytes(state.messages[from - 1]!);
+    bytes += messageSize(state.messages[from - 1]!).bytes;
     // The newest message stays, whatever its size.
     if (bytes > RETAIN_BYTES && from < state.messages.length) break;
     from--;

@@ -6,13 +6,11 @@ import { decodeTrusted } from "../../protocol/codec.ts";
 import type { EventFrame } from "../../protocol/entries.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { HistoryMessage, ResultOf, SessionState } from "../../protocol/frames.ts";
-import { fold, messageBytes } from "../../protocol/state.ts";
-import { MAX_FRAME_BYTES } from "../../protocol/version.ts";
+import { fold } from "../../protocol/state.ts";
 import type { Store } from "../store/store.ts";
-import { fitMessage } from "./snapshot.ts";
+import { frameRoom, newestThatFit } from "./snapshot.ts";
 
 const WINDOW = 250;
-const PAGE_BYTES = MAX_FRAME_BYTES - 8192;
 
 /** The `limit` messages before the cursor (the newest without one), oldest first; `cursor` where older ones may be. */
 export async function readHistory(
@@ -28,15 +26,7 @@ export async function readHistory(
   if (first === undefined) return { items: [] };
   const folded = await foldFrom(store, state, first, before);
   const messages = folded.filter((message) => message.seq < before).slice(-limit);
-  const items: HistoryMessage[] = [];
-  let room = PAGE_BYTES;
-  for (const message of messages.toReversed()) {
-    const fitting = items.length === 0 ? fitMessage(message, room) : message;
-    if (messageBytes(fitting) > room && items.length > 0) break;
-    room -= messageBytes(fitting);
-    items.push(fitting);
-  }
-  items.reverse();
+  const items = newestThatFit(messages, frameRoom());
   const oldest = items[0]!.seq;
   return oldest > 1 ? { items, cursor: String(oldest) } : { items };
 }

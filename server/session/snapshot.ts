@@ -4,34 +4,51 @@
  */
 import { decodeTrusted, encodeFrame } from "../../protocol/codec.ts";
 import type { HistoryMessage, QueuedInput, ResultOf, SessionState } from "../../protocol/frames.ts";
-import { cut, messageBytes } from "../../protocol/state.ts";
+import { cut, messageSize } from "../../protocol/state.ts";
+import type { MessageSize } from "../../protocol/state.ts";
 import { cutText, measure } from "../../protocol/values.ts";
-import { MAX_FRAME_BYTES, SNAPSHOT_QUEUED_CONTENT } from "../../protocol/version.ts";
+import { MAX_FRAME_BYTES, MAX_FRAME_ITEMS, SNAPSHOT_QUEUED_CONTENT } from "../../protocol/version.ts";
 
 /** What the frame holds besides the state. */
-const ENVELOPE_BYTES = 4096;
+const ENVELOPE: MessageSize = { bytes: 4096, items: 64 };
+/** A part smaller than this stays in a message that is cut. */
+const MIN_CUT: MessageSize = { bytes: 1024, items: 16 };
 /** Raised whenever fold changes what it makes of entries; an older body is then folded anew. */
 const FOLD_VERSION = 1;
 
 /** The state as `attach` sends it: queued contents cut, then as many of the last `tail` messages as fit. */
 export function snapshotFor(state: SessionState, tail: number): NonNullable<ResultOf<"attach">["snapshot"]> {
   const queue = state.queue.map(cutQueued);
-  let shown = { ...cut(state, tail), queue };
-  let room = MAX_FRAME_BYTES - ENVELOPE_BYTES - measure({ ...shown, messages: [] }).bytes;
-  const messages: HistoryMessage[] = [];
-  for (const message of shown.messages.toReversed()) {
-    const bytes = messageBytes(message);
-    if (bytes <= room) {
-      messages.push(message);
-      room -= bytes;
-      continue;
-    }
-    // The newest message is always there, without what does not fit; older ones are had by `history`.
-    if (messages.length === 0) messages.push(fitMessage(message, room));
-    break;
+  const shown = { ...cut(state, tail), queue };
+  const base = measure({ ...shown, messages: [] });
+  const messages = newestThatFit(shown.messages, frameRoom(base));
+  return { epoch: state.epoch, seq: state.seq, state: { ...shown, messages } };
+}
+
+/** What a frame has left for messages, beside a body of this size. */
+export function frameRoom(body: MessageSize = { bytes: 0, items: 0 }): MessageSize {
+  return {
+    bytes: MAX_FRAME_BYTES - ENVELOPE.bytes - body.bytes,
+    items: MAX_FRAME_ITEMS - ENVELOPE.items - body.items,
+  };
+}
+
+/**
+ * The newest messages that fit the room, in order. The very newest is always there, without those inputs and outputs
+ * that do not fit.
+ */
+export function newestThatFit(messages: readonly HistoryMessage[], room: MessageSize): HistoryMessage[] {
+  const fitting: HistoryMessage[] = [];
+  let { bytes, items } = room;
+  for (const message of messages.toReversed()) {
+    const shown = fitting.length === 0 ? fitMessage(message, room) : message;
+    const size = messageSize(shown);
+    if (fitting.length > 0 && (size.bytes > bytes || size.items > items)) break;
+    fitting.push(shown);
+    bytes -= size.bytes;
+    items -= size.items;
   }
-  shown = { ...shown, messages: messages.reverse() };
-  return { epoch: state.epoch, seq: state.seq, state: shown };
+  return fitting.reverse();
 }
 
 function cutQueued(item: QueuedInput): QueuedInput {
@@ -44,23 +61,22 @@ function cutQueued(item: QueuedInput): QueuedInput {
   return { ...item, content: cutText(text, SNAPSHOT_QUEUED_CONTENT), truncated: true };
 }
 
-/** The message with the inputs and outputs left out that make it larger than `room` bytes, largest first. */
-export function fitMessage(message: HistoryMessage, room: number): HistoryMessage {
+/** The message, without those inputs and outputs that make it larger than the room, largest first. */
+function fitMessage(message: HistoryMessage, room: MessageSize): HistoryMessage {
+  const { bytes, items } = messageSize(message);
+  let over = Math.max(bytes / room.bytes, items / room.items);
+  if (over <= 1) return message;
   const parts = [...message.parts];
-  let bytes = messageBytes(message);
-  while (bytes > room) {
-    let largest = -1;
-    let size = 1024;
-    for (const [index, part] of parts.entries()) {
-      if (part.type !== "dynamic-tool") continue;
-      const own = measure(part).bytes;
-      if (own > size) [largest, size] = [index, own];
-    }
-    const part = parts[largest];
-    if (part?.type !== "dynamic-tool") break;
+  const share = (size: MessageSize): number => Math.max(size.bytes / room.bytes, size.items / room.items);
+  const sizes = parts.map((part) => (part.type === "dynamic-tool" ? measure(part) : MIN_CUT));
+  const largest = sizes.map((_, index) => index).sort((a, b) => share(sizes[b]!) - share(sizes[a]!));
+  for (const index of largest) {
+    const part = parts[index]!;
+    if (over <= 1 || part.type !== "dynamic-tool" || share(sizes[index]!) <= share(MIN_CUT)) break;
     const { input: _input, output: _output, ...rest } = part;
-    parts[largest] = { ...rest, truncated: true };
-    bytes -= size - measure(parts[largest]).bytes;
+    parts[index] = { ...rest, truncated: true };
+    const size = measure({ ...message, parts });
+    over = share(size);
   }
   return { ...message, parts };
 }

@@ -8,7 +8,7 @@ import type { EventFrame } from "../../protocol/entries.ts";
 import { eventFrame } from "../../protocol/entries.ts";
 import type { SessionState } from "../../protocol/frames.ts";
 import { sessionState } from "../../protocol/frames.ts";
-import { cut, fold, messageBytes, RETAIN_BYTES, RETAIN_MESSAGES } from "../../protocol/state.ts";
+import { cut, fold, messageSize, RETAIN_BYTES, RETAIN_MESSAGES } from "../../protocol/state.ts";
 import { assert, suite } from "../support/suite.ts";
 import { seedFromEnvironment } from "../support/wait.ts";
 import { assistantMessage, choices, entry, randomLog, userMessage } from "./logs.ts";
@@ -118,7 +118,7 @@ test("a state keeps messages within its bytes: the newest always, and those with
   const ids = state.messages.map((message) => message.id);
   assert.equal(ids, ["open", "m16", "m17", "m18", "m19", "m20"]);
   const kept = state.messages.slice(1);
-  const total = kept.reduce((sum, message) => sum + messageBytes(message), 0);
+  const total = kept.reduce((sum, message) => sum + messageSize(message).bytes, 0);
   assert.ok(total <= RETAIN_BYTES && total + 700_000 > RETAIN_BYTES);
   const done = fold(state, entry(21, { type: "tool-result", call: "call_1", outcome: "ok", durationMs: 1 }));
   assert.not(done.messages.some((message) => message.id === "open" && done.messages.length > 6));
