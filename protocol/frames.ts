@@ -13,7 +13,6 @@ import {
   id,
   json,
   jsonSchema,
-  message,
   milliseconds,
   position,
   role,

@@ -17,9 +17,13 @@ haulout tools FILE          offer the tools of a module to agents
 haulout watch [SESSION]     see what happens
 haulout sessions            list sessions
 haulout models              which models agents can use here, and how to add one
+haulout backup DIR          copy all sessions of a running server into a folder
+haulout restore DIR         make a data directory of such a copy
+haulout export SESSION      write the log of a session as lines of JSON
+haulout import FILE         make a session of such a file
 haulout verify              check a data directory that no server holds
 
-haulout COMMAND --help      options of chat, tools, watch and sessions
+haulout COMMAND --help      options of a command
 haulout --version
 
 Settings of the server: ./haulout.json or HAULOUT_CONFIG, and stronger than the file
@@ -36,7 +40,10 @@ async function main([command = "serve", ...args]: string[]): Promise<number | un
     case "chat":
     case "tools":
     case "watch":
-    case "sessions": {
+    case "sessions":
+    case "backup":
+    case "export":
+    case "import": {
       const { runClientCommand } = await import("../client/cli/index.ts");
       return runClientCommand(command, args);
     }
@@ -47,6 +54,10 @@ async function main([command = "serve", ...args]: string[]): Promise<number | un
     case "verify": {
       const { runVerify } = await import("./main/verify.ts");
       return runVerify(args);
+    }
+    case "restore": {
+      const { runRestore } = await import("./main/restore.ts");
+      return runRestore(args);
     }
     case "--version":
     case "-v":
@@ -176,6 +187,7 @@ function whyNot(error: unknown): string {
   const { name } = error as Error;
   if (name === "ConfigError") return (error as ConfigError).problems.join("\n");
   if (name === "MisuseError") return `haulout ${(error as Error).message}\ntry: haulout --help`;
+  if (name === "RefusedError") return `haulout: ${(error as Error).message}`;
   if (name === "StoreLockedError" || name === "StoreOpenError") return `haulout: ${(error as Error).message}`;
   const { code, port, address } = error as { code?: string; port?: number; address?: string };
   if (code === "EADDRINUSE")

@@ -20,6 +20,7 @@ import { RunReader } from "./reader.ts";
 import type { AgentResponse } from "./reader.ts";
 import * as commands from "./session/commands.ts";
 import { createSession } from "./session/create.ts";
+import { Import } from "./session/import.ts";
 import { SessionRegistry } from "./session/registry.ts";
 import type { SessionServices, SessionView } from "./session/services.ts";
 import { CommitQueue } from "./store/commit.ts";
@@ -70,6 +71,7 @@ export class Runtime {
   readonly #local = new LocalHost();
   readonly #deadlines: Deadlines;
   readonly #node: string;
+  readonly #now: () => number;
   readonly #watchers = new Map<string, Set<(event: AgentEvent) => void>>();
   /** Called with every committed entry and delta of every session; must not throw. */
   onEvent: (event: AgentEvent) => void = () => {};
@@ -81,6 +83,7 @@ export class Runtime {
 
   constructor(model: Model, hook: Hook | readonly Hook[] = [], options: RuntimeOptions = {}) {
     const now = options.now ?? Date.now;
+    this.#now = now;
     this.model = model;
     this.hook = composeHooks(...(Array.isArray(hook) ? (hook as readonly Hook[]) : [hook as Hook]));
     this.store = options.store ?? new MemoryStore();
@@ -257,6 +260,12 @@ export class Runtime {
       if (page.cursor === undefined) return;
       ({ cursor } = page);
     }
+  }
+
+  /** A session that is to be made of an exported log. */
+  startImport(id: string): Import {
+    const { store, commits } = this;
+    return new Import(id, { store, commits, now: this.#now, member: () => this.#member! });
   }
 
   // --- sending ---

@@ -1,18 +1,29 @@
 /**
- * The commands of the client: chat, tools, watch, sessions. Owns which one runs and how a failure is told; each command
+ * The commands of the client: chat, tools, watch, sessions, backup, export, import. Owns which one runs and how a failure is told; each command
  * is a file of its own. Never ends the process.
  */
 import { ProtocolError } from "../../protocol/errors.ts";
+import { backup } from "./backup.ts";
 import { chat } from "./chat.ts";
+import { exportSession } from "./export.ts";
+import { importSession } from "./import.ts";
 import { UsageError } from "./options.ts";
 import { sessions } from "./sessions.ts";
 import { oneLine } from "./text.ts";
 import { tools } from "./tools.ts";
 import { watch } from "./watch.ts";
 
-export type ClientCommand = "chat" | "tools" | "watch" | "sessions";
+export type ClientCommand = "chat" | "tools" | "watch" | "sessions" | "backup" | "export" | "import";
 
-const COMMANDS: Record<ClientCommand, (args: string[]) => Promise<number>> = { chat, tools, watch, sessions };
+const COMMANDS: Record<ClientCommand, (args: string[]) => Promise<number>> = {
+  chat,
+  tools,
+  watch,
+  sessions,
+  backup,
+  export: exportSession,
+  import: importSession,
+};
 
 /** Runs a command to its end. Resolves with the exit code: 0 done, 1 failed (said on stderr), 2 called wrongly. */
 export async function runClientCommand(command: ClientCommand, args: string[]): Promise<number> {

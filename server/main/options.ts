@@ -9,6 +9,11 @@ export class MisuseError extends Error {
   override readonly name = "MisuseError";
 }
 
+/** A reason that its reader can do something about: printed as it is; exit code 1. */
+export class RefusedError extends Error {
+  override readonly name = "RefusedError";
+}
+
 export function parse<T extends NonNullable<ParseArgsConfig["options"]>>(
   command: string,
   args: string[],

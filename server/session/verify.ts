@@ -36,7 +36,8 @@ export async function verify(directory: string, report: Report): Promise<Totals>
   }
 }
 
-class LogAudit implements Audit {
+/** Folds one log and says what is wrong with each entry. */
+export class LogAudit implements Audit {
   readonly #id: string;
   readonly #snapshot: StoredState | undefined;
   #state: SessionState | undefined;
@@ -45,6 +46,11 @@ class LogAudit implements Audit {
   constructor(id: string, snapshot: StoredState | undefined) {
     this.#id = id;
     this.#snapshot = snapshot;
+  }
+
+  /** As of the last entry that folded. */
+  get state(): SessionState | undefined {
+    return this.#state;
   }
 
   entry(seq: number, { epoch, bytes }: { epoch: number; bytes: Uint8Array }): string[] {

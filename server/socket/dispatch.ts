@@ -2,7 +2,7 @@
  * Dispatch: frame → handler → answer. Owns the one place where errors become frames (a foreign one is `internal`, logged
  * and never sent) and what a connection leaves behind when it is gone. Never knows what a request means (handlers.ts).
  */
-import type { ClientFrame, ServerFrame } from "../../protocol/frames.ts";
+import type { ClientFrame } from "../../protocol/frames.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { Runtime } from "../runtime.ts";
 import { SessionDropped } from "../session/services.ts";
@@ -10,9 +10,12 @@ import { StoreDamagedError, StoreUnavailableError } from "../store/store.ts";
 import { allows } from "./auth.ts";
 import type { Connection, Dispatch } from "./connection.ts";
 import { handlers } from "./handlers.ts";
-import type { Context, Handler } from "./handlers.ts";
+import type { Context } from "./handlers.ts";
 import { errorFrame } from "./inbound.ts";
 import { notices } from "./results.ts";
+import { abandonImports, transfers } from "./transfer.ts";
+
+const requests = { ...handlers, ...transfers };
 
 export function createDispatch(runtime: Runtime): Dispatch {
   const contexts = new WeakMap<Connection, Context>();
@@ -40,7 +43,7 @@ export function createDispatch(runtime: Runtime): Dispatch {
         notices[frame.type as keyof typeof notices](context, frame as never);
         return;
       }
-      const handler = handlers[frame.type as keyof typeof handlers] as Handler<never> | undefined;
+      const handler = requests[frame.type as keyof typeof requests];
       if (handler === undefined) {
         refuse(
           connection,
@@ -50,7 +53,7 @@ export function createDispatch(runtime: Runtime): Dispatch {
         return;
       }
       const { id } = frame as { id: number };
-      const reply = (result: object): void => connection.send({ type: "ok", id, ...result } as ServerFrame);
+      const reply = (result: object): void => connection.send({ type: "ok", id, ...result });
       handler(context, frame as never, reply).then(
         (result) => {
           if (result !== undefined) reply(result);
@@ -62,6 +65,7 @@ export function createDispatch(runtime: Runtime): Dispatch {
       const { attached, identity } = contextOf(connection);
       for (const session of attached.values()) session.feed.detach(connection);
       attached.clear();
+      abandonImports(connection);
       runtime.router.gone(identity.provider, connection, successor !== undefined);
     },
   };

@@ -5,7 +5,7 @@
 import { chmod, mkdir, open as openFile, realpath, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { ClassicLevel } from "classic-level";
-import { FORMAT, FORMAT_KEY, seal, unseal } from "./layout.ts";
+import { FORMAT, FORMAT_KEY, RESTORING_KEY, seal, unseal } from "./layout.ts";
 import { StoreDamagedError, StoreLockedError, StoreOpenError, StoreUnavailableError } from "./store.ts";
 
 export type Level = ClassicLevel<Buffer, Buffer>;
@@ -79,7 +79,11 @@ async function checkFormat(level: Level, directory: string): Promise<void> {
   if (value === undefined) {
     const [anything] = await level.keys({ limit: 1 }).all();
     if (anything !== undefined)
-      throw new StoreOpenError(`data directory ${directory} holds something else, or is damaged`);
+      throw new StoreOpenError(
+        anything.equals(RESTORING_KEY)
+          ? `data directory ${directory} is of a restore that did not come to its end: remove it and restore again`
+          : `data directory ${directory} holds something else, or is damaged`,
+      );
     const number = Buffer.alloc(4);
     number.writeUInt32BE(FORMAT);
     await level.put(FORMAT_KEY, seal(FORMAT_KEY, number), { sync: true });

@@ -20,7 +20,16 @@ import {
 } from "./layout.ts";
 import { Owners } from "./owners.ts";
 import { Purge } from "./purge.ts";
-import { assertReaches, liveRow, readHead, readIds, readList, readStretch, withSnapshot } from "./scan.ts";
+import {
+  assertReaches,
+  liveRow,
+  readHead,
+  readIds,
+  readIdsFrom,
+  readList,
+  readStretch,
+  withSnapshot,
+} from "./scan.ts";
 import { Slots } from "./slots.ts";
 import { StoreDamagedError } from "./store.ts";
 import type {
@@ -33,6 +42,7 @@ import type {
   Member,
   Store,
   StoredEntry,
+  Surveyed,
 } from "./store.ts";
 
 export interface EmbeddedStoreOptions extends DirectoryOptions {
@@ -223,6 +233,10 @@ export class EmbeddedStore implements Store {
 
   async list(query: ListQuery): Promise<ListPage> {
     return this.#scan((level) => readList(level, query, () => this.#rowsRead++));
+  }
+
+  async survey(from: string, limit: number): Promise<Surveyed[]> {
+    return this.#scan((level) => readIdsFrom(level, from, limit));
   }
 
   async orphans(limit: number): Promise<string[]> {

@@ -13,6 +13,7 @@ import { StoreDamagedError, type IndexRow } from "./store.ts";
  *
  *   kind  key after it                                  body of the value
  *   00    "format"                                      format number u32
+ *   00    00 "restoring"                                none: a restore is under way, there is no "format" yet
  *   01    id 00 seq(u48)                                epoch(u48), the entry's bytes
  *   02    id 00                                         01 head(u48) index-row | 02 deleted at, ms(u48)
  *   03    00 or (01 hash(reader)), ~updatedAt(u48), id  index-row
@@ -51,6 +52,8 @@ const LIVE = 1;
 const DELETED = 2;
 
 export const FORMAT_KEY = Buffer.from("\0format", "latin1");
+/** Stands instead of the format's row, and before all others, while a directory is being made of a backup. */
+export const RESTORING_KEY = Buffer.from("\0\0restoring", "latin1");
 
 /** As a string of bytes (to be written as latin1): four times as fast as a Buffer. */
 function digest(text: string): string {

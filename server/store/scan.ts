@@ -21,7 +21,13 @@ import {
   unseal,
   type SessionRow,
 } from "./layout.ts";
-import { StoreDamagedError, type ListPage, type ListQuery, type StoredEntry } from "./store.ts";
+import {
+  StoreDamagedError,
+  type ListPage,
+  type ListQuery,
+  type StoredEntry,
+  type Surveyed,
+} from "./store.ts";
 
 /** How many rows cross from the engine at once: more would hold up the event loop. */
 const PAGE = 500;
@@ -191,4 +197,36 @@ export async function readIds(
     await rows.close();
   }
   return ids;
+}
+
+/** Every id that was ever used, from `from` on; an id whose row is damaged is answered as if it were there. */
+export async function readIdsFrom(level: Level, from: string, limit: number): Promise<Surveyed[]> {
+  const found: Surveyed[] = [];
+  const { lt } = rangeOf(Kind.session);
+  const rows = level.iterator({
+    gte: sessionKey(Kind.session, from),
+    lt,
+    limit,
+    highWaterMarkBytes: PAGE_BYTES,
+  });
+  try {
+    while (found.length < limit) {
+      const page = await rows.nextv(Math.min(PAGE, limit - found.length));
+      if (page.length === 0) break;
+      for (const [key, value] of page) found.push(surveyed(idOfSessionKey(key), key, value));
+    }
+  } finally {
+    await rows.close();
+  }
+  return found;
+}
+
+function surveyed(id: string, key: Buffer, value: Buffer): Surveyed {
+  try {
+    const row = readSessionRow(id, key, value);
+    return "deletedAt" in row ? { id, deletedAt: row.deletedAt } : { id };
+  } catch (error) {
+    if (error instanceof StoreDamagedError) return { id };
+    throw error;
+  }
 }

@@ -84,6 +84,12 @@ export interface ListQuery {
   readonly cursor?: string;
 }
 
+export interface Surveyed {
+  readonly id: string;
+  /** ms since 1970; absent while the session is there. */
+  readonly deletedAt?: number;
+}
+
 export interface ListPage {
   readonly items: readonly { readonly id: string; readonly index: IndexRow }[];
   readonly cursor?: string;
@@ -133,6 +139,12 @@ export interface Store {
   orphans(limit: number): Promise<string[]>;
   /** Delete: a tombstone stays, so the id is never used again. Fenced: false. */
   remove(grant: Grant): Promise<boolean>;
+
+  /**
+   * Every id that was ever used, from `from` on, in the order of their bytes; deleted ones say when. A store without it
+   * has a backup of its own.
+   */
+  survey?(from: string, limit: number): Promise<readonly Surveyed[]>;
 
   /**
    * Resolves when the store can be read and, as far as it knows, written; a store whose last write failed tries one.

@@ -287,6 +287,56 @@ export const SESSION_CASES: readonly Case[] = [
       { expect: { type: "error", id: 5, code: "conflict" } },
     ],
   },
+  {
+    name: "an imported log is a session whose open items are closed by name",
+    steps: [
+      {
+        send: {
+          type: "importEntries",
+          id: 1,
+          session: "$minted",
+          after: 0,
+          entries: [{ at: 1000, event: { type: "session-created", agent: "demo", owner: "ada" } }],
+        },
+      },
+      { expect: { type: "ok", id: 1, seq: 1 } },
+      {
+        send: {
+          type: "importEntries",
+          id: 2,
+          session: "$minted",
+          after: 1,
+          entries: [
+            {
+              at: 2000,
+              actor: { kind: "user", id: "ada", name: "Ada", verified: true },
+              event: { type: "input-queued", input: "msg_1", key: "k", content: "hi", mode: "queue" },
+            },
+          ],
+          last: true,
+        },
+      },
+      { expect: { type: "ok", id: 2, seq: 3 } },
+      { send: { type: "attach", id: 3, session: "$minted", after: { epoch: 0, seq: 0 } } },
+      { expect: { type: "ok", id: 3, head: 3, session: { owner: "ada", createdAt: 1000, queued: 0 } } },
+      { expect: { type: "event", seq: 1, at: 1000, epoch: "$epoch" } },
+      { expect: { type: "event", seq: 2, at: 2000, epoch: "$epoch" } },
+      { expect: { type: "event", seq: 3, event: { type: "input-withdrawn", input: "msg_1" } } },
+      {
+        send: {
+          type: "importEntries",
+          id: 4,
+          session: "$minted",
+          after: 0,
+          entries: [{ at: 1000, event: { type: "session-created", agent: "demo", owner: "ada" } }],
+          last: true,
+        },
+      },
+      { until: { type: "error", id: 4, code: "conflict" } },
+      { send: { type: "importEntries", id: 5, session: "other", after: 1, entries: [] } },
+      { until: { type: "error", id: 5, code: "conflict" } },
+    ],
+  },
 ];
 
 function nest(depth: number): unknown {

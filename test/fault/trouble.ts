@@ -101,7 +101,7 @@ export class Load {
       log.forEach((entry, at) => assert.is(entry["seq"], at + 1));
       for (const [seq, title] of titles) {
         assert.is(
-          (log[seq - 1]?.["event"] as Frame)["title"],
+          (log[seq - 1]?.["event"] as Frame | undefined)?.["title"],
           title,
           `${session} ${seq} was acked and is lost`,
         );
