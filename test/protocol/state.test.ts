@@ -31,6 +31,14 @@ const CALLING: EntryBodyOf<"message"> = {
   message: assistantMessage("msg_2", ["call_1", "call_2"]),
   step: 1,
 };
+const DISPATCHED: EntryBodyOf<"tool-dispatched"> = {
+  type: "tool-dispatched",
+  call: "call_1",
+  attempt: 2,
+  provider: "prv_1",
+  effect: "once",
+  deadlineAt: 77,
+};
 const RUNNING = [
   CREATED,
   QUEUED,
@@ -216,14 +224,7 @@ test("a tool part that is not waiting for its output opens no call", () => {
 });
 
 test("tool-dispatched, tool-accepted and tool-lost move the call", () => {
-  const dispatched = after(foldAll(RUNNING), {
-    type: "tool-dispatched",
-    call: "call_1",
-    attempt: 2,
-    provider: "prv_1",
-    effect: "once",
-    deadlineAt: 77,
-  });
+  const dispatched = after(foldAll(RUNNING), DISPATCHED);
   const call = { call: "call_1", message: "msg_2", run: "run_1", tool: "clock" };
   const at = { attempt: 2, provider: "prv_1", effect: "once", deadlineAt: 77 };
   assert.equal(dispatched.calls[0], { ...call, state: "dispatched", ...at });
@@ -318,14 +319,7 @@ test("a run is waiting only while a request is open and no call is at work", () 
     ...RUNNING,
     { type: "request-opened", request: "r", kind: "approval", call: "call_1", expiresAt: 9 },
   ]);
-  const dispatched = after(opened, {
-    type: "tool-dispatched",
-    call: "call_2",
-    attempt: 1,
-    provider: "p",
-    effect: "pure",
-    deadlineAt: 9,
-  });
+  const dispatched = after(opened, { ...DISPATCHED, call: "call_2" });
   assert.is(opened.session.state, "waiting");
   assert.is(dispatched.session.state, "running");
 });
