@@ -23,6 +23,8 @@ export interface CatalogOptions {
   readonly env?: Environment;
   /** Where `module:` paths begin and packages may be installed. That of the process unless told. */
   readonly cwd?: string;
+  /** How packages are found; by their folders unless told. */
+  readonly find?: (name: string, cwd: string) => FoundPackage | undefined;
 }
 
 /** A provider and what stands between it and use. */
@@ -45,11 +47,13 @@ export class Catalog {
   readonly #given: (name: string) => Model | undefined;
   readonly #env: Environment;
   readonly #cwd: string;
+  readonly #find: (name: string, cwd: string) => FoundPackage | undefined;
 
   constructor(options: CatalogOptions = {}) {
     this.#given = options.given ?? (() => undefined);
     this.#env = options.env ?? process.env;
     this.#cwd = options.cwd ?? process.cwd();
+    this.#find = options.find ?? findPackage;
     for (const [name, given] of Object.entries(options.settings ?? {})) {
       const result = providerSettings.safeParse(given);
       if (result.success) this.#settings.set(name, result.data);
@@ -94,7 +98,7 @@ export class Catalog {
     return listProviders([...this.#settings.keys()]).map((provider) => {
       const settings = this.#settings.get(provider.name) ?? {};
       const access = accessOf(provider, settings, this.#env);
-      const installed = findPackage(provider.package, this.#cwd);
+      const installed = this.#find(provider.package, this.#cwd);
       return {
         provider,
         settings,

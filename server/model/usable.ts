@@ -83,11 +83,9 @@ async function askForModels(
   }
 }
 
-/** An address without what may be secret in it. */
+/** An address without what may be secret in it, which gateways put even into the path. */
 function shown(address: string): string {
-  if (!URL.canParse(address)) return "its address";
-  const { origin, pathname } = new URL(address);
-  return `${origin}${pathname}`;
+  return URL.canParse(address) ? new URL(address).origin : "its address";
 }
 
 /** The list as lines of a terminal. */

@@ -147,7 +147,7 @@ test("finish reasons: words that mean an answer, and words that mean there is no
   const end = (finishReason: unknown, version: "v2" | "v3" | "v4"): Promise<unknown> =>
     drain(fromLanguageModel(fake([{ ...STOP, finishReason }], { specificationVersion: version }))).then(
       ({ reason }) => reason,
-      (error: ModelError) => `${error.code} ${error.retryable}`,
+      (error: unknown) => `${(error as ModelError).code} ${(error as ModelError).retryable}`,
     );
   for (const reason of ["stop", "length", "content-filter", "tool-calls"]) {
     assert.is(await end(reason, "v2"), reason);
@@ -219,10 +219,7 @@ test("whoever stops asking leaves nothing open; whoever asks to the end neither"
 
 test("what is thrown is told from what it is, never in its own words", async () => {
   const thrown = (error: unknown): Promise<ModelError> =>
-    assert.rejects(
-      drain(fromLanguageModel(fake([], { doStream: () => Promise.reject(error as Error) }))),
-      ModelError,
-    );
+    assert.rejects(drain(fromLanguageModel(fake([], { doStream: () => Promise.reject(error) }))), ModelError);
   class SecretError extends Error {}
   const unknown = await thrown(new SecretError("Bearer sk-hush is no header"));
   assert.equal(

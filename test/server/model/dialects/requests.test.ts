@@ -326,7 +326,7 @@ each(
     for (let count = 1; count <= steps.length; count++) {
       const { body } = await sent(dialect, version, { messages: steps.slice(0, count).flat() });
       const turns = dialect === google ? body.contents : (body.messages ?? body.input);
-      const { contents, messages, input, ...rest } = body;
+      const { contents: _, messages: __, input: ___, ...rest } = body;
       const text = JSON.stringify([rest, ...turns], (key, value: unknown) =>
         key === "cache_control" ? undefined : value,
       );
