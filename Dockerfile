@@ -14,9 +14,10 @@ COPY test/support/build.mjs ./test/support/
 COPY protocol ./protocol/
 COPY client ./client/
 COPY server ./server/
-RUN npm run build && npm prune --omit=dev
+RUN npm run build
 ARG PROVIDERS=
-RUN if [ -n "$PROVIDERS" ]; then npm install --omit=dev --no-save $PROVIDERS; fi
+# npm leaves out an optional peer even when it is named, so these sections go first. The rest stays as it is locked.
+RUN npm pkg delete devDependencies peerDependencies peerDependenciesMeta && npm install $PROVIDERS
 
 FROM node:20-slim
 ENV NODE_ENV=production HAULOUT_HOST=0.0.0.0 HAULOUT_PORT=4787 HAULOUT_DATA=/data

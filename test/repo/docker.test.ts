@@ -20,6 +20,9 @@ const read = (name: string): string => readFileSync(join(repositoryRoot, name), 
 const stages = readDockerfile(read("Dockerfile"));
 const ignoreFile = read(".dockerignore");
 
+/** What `docker build --build-arg` would give. */
+const BUILD_ARGUMENTS: Readonly<Record<string, string>> = { PROVIDERS: "@ai-sdk/openai" };
+
 /** A stage as it is being built: a folder that stands for its `/`. */
 class Image {
   readonly root = temporaryDirectory();
@@ -41,7 +44,7 @@ class Image {
         for (const [name, value] of step.pairs) this.environment[name] = value;
         return;
       case "ARG":
-        for (const [name, value] of step.pairs) this.#atBuild[name] = value;
+        for (const [name, value] of step.pairs) this.#atBuild[name] = BUILD_ARGUMENTS[name] ?? value;
         return;
       case "WORKDIR":
         this.workdir = step.value;
@@ -151,6 +154,17 @@ test("the image holds the build and runtime packages, no sources, tests or tools
   for (const name of ["typescript", "oxlint", "uvu", "fast-check", "tsx"]) {
     assert.ok(name in devDependencies && !packages.includes(name), name);
   }
+});
+
+test("a provider's package that was asked for is there, no other", async () => {
+  const models = image.start([...image.command.slice(0, -1), "models"], {
+    OPENAI_API_KEY: "any",
+    ANTHROPIC_API_KEY: "any",
+  });
+  assert.is((await models.exited).code, 0);
+  const says = (name: string): string => models.stdout.find((line) => line.includes(` ${name} `)) ?? "";
+  assert.match(says("openai"), /^ready/);
+  assert.match(says("anthropic"), /npm install @ai-sdk\/anthropic/);
 });
 
 test("it does not bind outward without a token, and says why", async () => {
