@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ConfigError, loadConfig } from "../../server/config.ts";
+import { agentDefinition } from "../../server/agent/agent.ts";
 import { Catalog } from "../../server/model/catalog.ts";
 import { compiled, repositoryRoot } from "../support/root.ts";
 import { spawnNode, temporaryDirectory } from "../support/process.ts";
@@ -122,6 +123,12 @@ test("the providers have the packages and keys of its table", () => {
     ...(provider.keyNeeded ? provider.keys.slice(0, 1) : []),
   ]);
   assert.equal(shown, known);
+});
+
+test("it names every field of an agent", () => {
+  const bullet = /^- \*\*Agents\*\*:(?:.*\n)(?: {2}.*\n)*/m.exec(page)?.[0] ?? "";
+  const named = [...bullet.matchAll(/`(\w+)`/g)].map(([, name]) => name).filter((name) => name !== "demo");
+  assert.equal(new Set(named), new Set(Object.keys(agentDefinition.shape)));
 });
 
 test("anything but loopback needs tokens", async () => {
