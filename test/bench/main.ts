@@ -9,9 +9,10 @@ import { durableSends } from "./durable-sends.ts";
 import { firstToken } from "./first-token.ts";
 import { idleSessions } from "./idle-sessions.ts";
 import { describeLoad, describeMachine } from "./machine.ts";
+import { model } from "./model.ts";
 import { rowsAsJson, rowTable } from "./report.ts";
 
-const BENCHES: readonly Bench[] = [firstToken, durableSends, idleSessions];
+const BENCHES: readonly Bench[] = [firstToken, durableSends, idleSessions, model];
 
 const USAGE = `usage: npm run bench -- quick|full|NAME… [--samples N] [--json]
 
