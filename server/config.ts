@@ -73,6 +73,8 @@ const file = z.strictObject({
   /** Hosts and Origins that are served beside those of the bound address. */
   allowedHosts: z.array(text).optional(),
   allowedOrigins: z.array(text).optional(),
+  /** Sessions without an entry for so many days are deleted; absent: never. */
+  retentionDays: z.number().positive().optional(),
   /** At a stop: ms between "not ready" and the goodbye, and over which the goodbyes are spread. */
   readyWaitMs: z.int().min(0).default(0),
   drainSpreadMs: z.int().min(0).default(0),

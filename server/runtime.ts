@@ -22,6 +22,7 @@ import * as commands from "./session/commands.ts";
 import { createSession } from "./session/create.ts";
 import { Import } from "./session/import.ts";
 import { SessionRegistry } from "./session/registry.ts";
+import { Retention } from "./session/retention.ts";
 import type { SessionServices, SessionView } from "./session/services.ts";
 import { CommitQueue } from "./store/commit.ts";
 import { MemoryStore } from "./store/memory.ts";
@@ -53,6 +54,8 @@ export interface RuntimeOptions {
   maxQueue?: number;
   /** How long a session without readers and work stays in memory, ms. Default 10 000. */
   idleMs?: number;
+  /** Sessions without an entry for so many days are deleted, unless something is open in them. Absent: never. */
+  retentionDays?: number | undefined;
   router?: RouterOptions;
   timings?: CallTimings;
 }
@@ -72,6 +75,7 @@ export class Runtime {
   readonly #deadlines: Deadlines;
   readonly #node: string;
   readonly #now: () => number;
+  readonly #retention: Retention | undefined;
   readonly #watchers = new Map<string, Set<(event: AgentEvent) => void>>();
   /** Called with every committed entry and delta of every session; must not throw. */
   onEvent: (event: AgentEvent) => void = () => {};
@@ -111,6 +115,9 @@ export class Runtime {
       dropped: (session) => this.#dropped(session),
     };
     this.registry = new SessionRegistry(services);
+    const { retentionDays } = options;
+    if (retentionDays !== undefined)
+      this.#retention = new Retention({ ...services, registry: this.registry }, retentionDays);
   }
 
   // --- start and stop ---
@@ -126,6 +133,7 @@ export class Runtime {
     this.#heartbeat = setInterval(() => void this.#keepLease(), LEASE_MS / 3);
     this.#heartbeat.unref();
     this.#recoverSoon(0);
+    this.#retention?.start();
   }
 
   async #keepLease(): Promise<void> {
@@ -164,6 +172,7 @@ export class Runtime {
     this.#closed = true;
     clearInterval(this.#heartbeat);
     clearTimeout(this.#recovery);
+    await this.#retention?.close();
     await this.registry.close();
     await this.commits.close();
     if (this.#member !== undefined) await this.store.leave(this.#member).catch(() => {});
@@ -264,8 +273,8 @@ export class Runtime {
 
   /** A session that is to be made of an exported log. */
   startImport(id: string): Import {
-    const { store, commits } = this;
-    return new Import(id, { store, commits, now: this.#now, member: () => this.#member! });
+    const { store, commits, registry } = this;
+    return new Import(id, { store, registry, commits, now: this.#now, member: () => this.#member! });
   }
 
   // --- sending ---

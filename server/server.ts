@@ -37,6 +37,8 @@ export interface ServerOptions {
   /** A level, or a log of one's own. */
   readonly log?: LogLevel | Log;
   readonly providerGraceMs?: number;
+  /** Sessions without an entry for so many days are deleted, unless something is open in them; never unless told. */
+  readonly retentionDays?: number | undefined;
   /** `none` unless told: only for addresses that others cannot reach. */
   readonly auth?:
     | { readonly mode: "none" | "token"; readonly tokens?: readonly TokenGrant[] | undefined }
@@ -193,6 +195,7 @@ async function startRuntime(
   const catalog = catalogOf(options);
   const runtime = new Runtime(scriptedModel, options.agents === undefined ? [demoHook, ...hooks] : hooks, {
     ...options.runtime,
+    retentionDays: options.retentionDays ?? options.runtime?.retentionDays,
     router: { graceMs: options.providerGraceMs ?? 30_000, ...options.runtime?.router },
     models: (name) => catalog.model(name),
     store,

@@ -11,13 +11,15 @@ import { ProtocolError } from "../../protocol/errors.ts";
 import type { ImportedEntry, SessionState } from "../../protocol/frames.ts";
 import { fold } from "../../protocol/state.ts";
 import { MAX_FRAME_BYTES } from "../../protocol/version.ts";
-import type { AppendItem, AppendResult, KeyRow, Member, Store } from "../store/store.ts";
+import type { AppendItem, AppendResult, Grant, KeyRow, Member, Store } from "../store/store.ts";
 import { keyOf } from "./keys.ts";
 import { runEnding } from "./lifecycle.ts";
 import { indexRow } from "./listing.ts";
+import type { SessionRegistry } from "./registry.ts";
 
 export interface ImportServices {
   readonly store: Store;
+  readonly registry: SessionRegistry;
   readonly commits: { append(item: AppendItem): Promise<AppendResult> };
   readonly now: () => number;
   member(): Member;
@@ -75,9 +77,21 @@ export class Import {
       if (this.#ended) return;
       this.#ended = true;
       if (this.#written === 0) return;
-      const { id } = this;
-      await this.#services.store.remove({ id, epoch: this.#epoch, seq: this.#written });
+      const { store, registry } = this.#services;
+      // Whoever has written to it meanwhile took it over: then it is theirs, as far as it got.
+      if (!(await store.checkpoint(this.#grant, null))) return;
+      await this.#forget();
+      await registry.with(this.id, (session) => session.exclusive(() => session.remove()));
     });
+  }
+
+  get #grant(): Grant {
+    return { id: this.id, epoch: this.#epoch, seq: this.#written };
+  }
+
+  /** Who reads it already has what was there when they came: they are to come again. */
+  async #forget(): Promise<void> {
+    await this.#services.registry.with(this.id, async (session) => session.drop("imported"));
   }
 
   #take({ at, run, actor, event }: ImportedEntry): void {
@@ -147,7 +161,8 @@ export class Import {
     const details = { session: this.id };
     if (status === "unknown")
       return new ProtocolError("unavailable", "the log cannot be written now", { retryable: false });
-    if (status === "duplicate")
+    // A used id is found by the keys of its inputs first.
+    if (status === "duplicate" && this.#written > 0)
       return new ProtocolError("conflict", "two inputs have the same key", { details });
     return this.#written === 0
       ? new ProtocolError("conflict", `session ${this.id} exists`, { details })
@@ -180,6 +195,7 @@ export class Import {
     }
     await this.#append();
     this.#ended = true;
-    await this.#services.store.release({ id: this.id, epoch: this.#epoch, seq: this.#written });
+    await this.#services.store.release(this.#grant);
+    await this.#forget();
   }
 }
