@@ -9,6 +9,7 @@ import type { Position } from "../../protocol/content.ts";
 import type { ResultOf, ServerFrame, SessionState } from "../../protocol/frames.ts";
 import { DEFAULT_TAIL } from "../../protocol/version.ts";
 import type { Store } from "../store/store.ts";
+import { listedInfo } from "./listing.ts";
 import { LiveText } from "./live.ts";
 import { snapshotFor } from "./snapshot.ts";
 import type { Subscriber } from "./subscriber.ts";
@@ -89,7 +90,12 @@ export class Feed {
     const valid = after !== undefined && (await this.#isValid(after));
     if (!current()) return;
     const { state } = this;
-    const answer = { session: state.session, channel: this.channel, epoch: state.epoch, head: state.seq };
+    const answer = {
+      session: listedInfo(state.session),
+      channel: this.channel,
+      epoch: state.epoch,
+      head: state.seq,
+    };
     if (!valid) {
       const snapshot = snapshotFor(state, request.tail ?? DEFAULT_TAIL);
       reply({ ...answer, mode: "snapshot", snapshot });

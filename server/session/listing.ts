@@ -8,8 +8,8 @@ import type { SessionState } from "../../protocol/frames.ts";
 import { measure } from "../../protocol/values.ts";
 import type { IndexRow } from "../store/store.ts";
 
-/** Metadata larger than this is left out of lists. */
-export const MAX_LISTED_METADATA = 4096;
+/** Metadata larger than this, in bytes or in values, is left out of lists. */
+export const MAX_LISTED_METADATA = { bytes: 4096, items: 100 };
 
 export function indexRow(state: SessionState): IndexRow {
   return {
@@ -36,7 +36,9 @@ export function decodeInfo(row: IndexRow): SessionInfo {
 
 /** The info as lists show it. */
 export function listedInfo(info: SessionInfo): SessionInfo {
-  if (info.metadata === undefined || measure(info.metadata).bytes <= MAX_LISTED_METADATA) return info;
+  if (info.metadata === undefined) return info;
+  const { bytes, items } = measure(info.metadata);
+  if (bytes <= MAX_LISTED_METADATA.bytes && items <= MAX_LISTED_METADATA.items) return info;
   const { metadata: _, ...listed } = info;
   return listed;
 }

@@ -9,13 +9,14 @@ import { SessionDropped } from "../session/services.ts";
 import { StoreDamagedError, StoreUnavailableError } from "../store/store.ts";
 import { allows } from "./auth.ts";
 import type { Connection, Dispatch } from "./connection.ts";
+import type { Context } from "./context.ts";
 import { handlers } from "./handlers.ts";
-import type { Context } from "./handlers.ts";
 import { errorFrame } from "./inbound.ts";
+import { onward } from "./onward.ts";
 import { notices } from "./results.ts";
 import { abandonImports, transfers } from "./transfer.ts";
 
-const requests = { ...handlers, ...transfers };
+const requests = { ...handlers, ...onward, ...transfers };
 
 export function createDispatch(runtime: Runtime): Dispatch {
   const contexts = new WeakMap<Connection, Context>();
@@ -24,7 +25,10 @@ export function createDispatch(runtime: Runtime): Dispatch {
     if (context === undefined) {
       const identity = connection.identity!;
       const caller = { actor: identity.actor, everything: allows(identity, "admin") };
-      contexts.set(connection, (context = { runtime, connection, identity, caller, attached: new Map() }));
+      contexts.set(
+        connection,
+        (context = { runtime, connection, identity, caller, attached: new Map(), audited: new Set() }),
+      );
     }
     return context;
   };

@@ -11,9 +11,11 @@ import { checkPayload } from "../../protocol/values.ts";
 import type { Session } from "../session/session.ts";
 import type { CallAnswer } from "../tool/ticket.ts";
 import type { CallReference } from "../tool/tool.ts";
-import type { Context } from "./handlers.ts";
+import type { Context } from "./context.ts";
 
 const LOG_PAGE = 250;
+/** Late results of one connection that are noted in logs; further ones get their verdict only. */
+const MAX_AUDITED = 1000;
 
 export const notices = {
   callAccepted({ runtime, identity }: Context, frame: ClientFrameOf<"callAccepted">): void {
@@ -72,19 +74,23 @@ async function lateVerdict(context: Context, reference: CallReference): Promise<
       if (past.provider !== identity.provider) return "unknown";
       if (isOpen()) return undefined;
       if (past.resultAttempt === reference.attempt && past.answered) return "duplicate";
-      await session.exclusive(() =>
-        session.append([
-          {
-            body: { type: "tool-audit", call: reference.call, attempt: reference.attempt, verdict: "stale" },
-          },
-        ]),
-      );
+      await audit(context, session, reference);
       return "stale";
     });
   } catch (error) {
     if (error instanceof ProtocolError && error.code === "not-found") return "unknown";
     throw error;
   }
+}
+
+/** Notes a stale result in the log, once for each that a connection sends, so that repeating it makes no log grow. */
+async function audit({ audited }: Context, session: Session, reference: CallReference): Promise<void> {
+  const { call, attempt } = reference;
+  const name = `${session.id}/${call}/${attempt}`;
+  if (audited.has(name) || audited.size >= MAX_AUDITED) return;
+  audited.add(name);
+  const body = { type: "tool-audit", call, attempt, verdict: "stale" } as const;
+  await session.exclusive(() => session.append([{ body }]));
 }
 
 /** What the log says of an attempt: who had it, and whether the call's outcome was somebody's answer. */

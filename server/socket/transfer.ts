@@ -7,7 +7,7 @@ import { backUp } from "../session/backup.ts";
 import type { Import } from "../session/import.ts";
 import { allows } from "./auth.ts";
 import type { Connection } from "./connection.ts";
-import type { Context, Handler } from "./handlers.ts";
+import type { Context, Handler } from "./context.ts";
 
 /** Imports that one connection may have open. */
 const MAX_IMPORTS = 4;
