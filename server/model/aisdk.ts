@@ -13,13 +13,16 @@ import type { Model, ModelPart, ModelRequest } from "./model.ts";
 export interface LanguageModelOptions {
   /** The name in logs, entries and errors. `provider:model` unless told. */
   readonly id?: string;
-  /** From the request to the first part of the answer, ms. Default 120 000: a local model may have to be loaded. */
+  /**
+   * From the request to the first part of the answer, ms. Default 180 000: a local model may have to be loaded, another
+   * may think before it says anything.
+   */
   readonly firstPartMs?: number;
   /** Between two parts after that, ms. Default 60 000. */
   readonly idleMs?: number;
 }
 
-const DEFAULT_FIRST_PART_MS = 120_000;
+const DEFAULT_FIRST_PART_MS = 180_000;
 const DEFAULT_IDLE_MS = 60_000;
 const VERSIONS: readonly unknown[] = ["v2", "v3", "v4"];
 

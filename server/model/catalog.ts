@@ -123,8 +123,9 @@ export class Catalog {
     if (make === undefined)
       throw new LoadError(`${provider.package} ${installed!.version} is not a version known here`);
     const made = make({
-      ...given,
-      ...(provider.factory === "createOpenAICompatible" ? { name: kind, includeUsage: true } : {}),
+      ...(provider.factory === "createOpenAICompatible"
+        ? { includeUsage: true, ...given, name: kind }
+        : given),
       ...(access.key === undefined ? {} : { apiKey: access.key }),
       ...(access.baseURL === undefined ? {} : { baseURL: access.baseURL }),
     }) as ((model: string) => unknown) & { chat: (model: string) => unknown };

@@ -306,6 +306,7 @@ each(
     ];
     const { body } = await sent(dialect, version, { messages, reasoning: true });
     assert.ok(JSON.stringify(body).includes(signature), JSON.stringify(body));
+    if (dialect === openaiResponses) assert.equal(body.include, ["reasoning.encrypted_content"]);
   },
 );
 
