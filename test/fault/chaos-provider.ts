@@ -52,12 +52,21 @@ export class ChaosProvider {
         });
         this.#world.happened("offer");
         await Promise.race([wire.closed, this.#world.ending]);
+        if (this.#world.over) await this.#lastVerdicts(wire);
         wire.cut();
       } catch (error) {
         if (!(error instanceof WireOver) && !isConnectionError(error)) throw error;
         await this.#world.pause();
       }
     }
+  }
+
+  /** A call that ended otherwise may still be at work here; its result is answered too. */
+  async #lastVerdicts(wire: Wire): Promise<void> {
+    const settled = (): true | undefined => (this.#kept.size + this.#working.size === 0 ? true : undefined);
+    await wire.wait(settled, 10_000, "the last verdicts").catch((error: unknown) => {
+      this.problems.push(String(error));
+    });
   }
 
   #take(frame: Frame): void {

@@ -22,6 +22,8 @@ export interface ChaosReport extends Checked {
 
 const SESSIONS = 4;
 const SENDERS = 4;
+/** Acks that a seed has at least, however slow the machine. */
+const MIN_ACKS = 30;
 /** What a kill may wait for. */
 const MOMENTS = [
   "ack",
@@ -41,6 +43,7 @@ export class World {
   sessions: { id: string; epoch: number; seq: number }[] = [];
   /** No new sends; what was sent is waited for. */
   settling = false;
+  acks = 0;
   over = false;
   readonly #end = deferred();
   readonly ending = this.#end.promise;
@@ -66,6 +69,7 @@ export class World {
 
   happened(what: string): void {
     this.#happened.set(what, (this.#happened.get(what) ?? 0) + 1);
+    if (what === "ack") this.acks++;
     this.#watch?.();
   }
 
@@ -93,6 +97,16 @@ export class World {
     this.#up = deferred();
     await server.process.exited;
     return moment;
+  }
+
+  /** Resolves when so many sends have been acked in all lives. */
+  acked(times: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#watch = () => {
+        if (this.acks >= times) resolve();
+      };
+      this.#watch();
+    });
   }
 
   finish(): void {
@@ -124,6 +138,7 @@ export async function runSeed(seed: number, kills = 2): Promise<ChaosReport> {
   // A client that breaks must end the seed, not wait for a kill that never comes.
   const broken = new Promise<never>((_, reject) => void everyone.catch(reject));
   const moments = await Promise.race([killAll(world, random, kills), broken]);
+  await Promise.race([world.acked(MIN_ACKS), broken]);
   world.settling = true;
   await Promise.race([Promise.all(sending), broken]);
   world.finish();
