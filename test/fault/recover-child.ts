@@ -6,7 +6,6 @@
 import { appendFileSync } from "node:fs";
 import { join } from "node:path";
 import { decodeTrusted } from "../../protocol/codec.ts";
-import type { EventFrame } from "../../protocol/entries.ts";
 import { scriptedModel } from "../../server/model/scripted.ts";
 import { Runtime } from "../../server/runtime.ts";
 import { send } from "../../server/session/commands.ts";
@@ -65,6 +64,6 @@ await runtime.registry.with(SESSION, (session) =>
 const { state } = await runtime.registry.with(SESSION, (session) => Promise.resolve(session));
 if (state.lastRun === undefined) await finished;
 for (const { bytes } of await store.read(SESSION, 0, 1000)) {
-  process.stdout.write(`${JSON.stringify(decodeTrusted(bytes) as EventFrame)}\n`);
+  process.stdout.write(`${JSON.stringify(decodeTrusted(bytes))}\n`);
 }
 await runtime.close();
