@@ -26,6 +26,8 @@ export { scriptedModel } from "./model/scripted.ts";
 export type { AgentResponse, AgentStep } from "./reader.ts";
 export { Runtime } from "./runtime.ts";
 export type { RuntimeOptions } from "./runtime.ts";
+export { startServer } from "./server.ts";
+export type { HauloutServer, ServerOptions } from "./server.ts";
 export { CommitQueue } from "./store/commit.ts";
 export { EmbeddedStore } from "./store/embedded.ts";
 export { MemoryStore } from "./store/memory.ts";
