@@ -5,7 +5,8 @@
 import { chmod, mkdir, open as openFile, realpath, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { ClassicLevel } from "classic-level";
-import { FORMAT, FORMAT_KEY, RESTORING_KEY, seal, unseal } from "./layout.ts";
+import { FORMAT, FORMAT_KEY, RESTORING_KEY, unseal } from "./layout.ts";
+import { migrate, writeFormat } from "./migrate.ts";
 import { StoreDamagedError, StoreLockedError, StoreOpenError, StoreUnavailableError } from "./store.ts";
 
 export type Level = ClassicLevel<Buffer, Buffer>;
@@ -73,7 +74,7 @@ export function locked(directory: string, options?: ErrorOptions): StoreLockedEr
   return new StoreLockedError(`data directory ${directory} is in use by another server`, options);
 }
 
-/** A new directory gets the format number. When there is a format 2, what brings 1 there is called here. */
+/** A new directory gets the format number, an older one is brought to it. */
 async function checkFormat(level: Level, directory: string): Promise<void> {
   const value = await level.get(FORMAT_KEY);
   if (value === undefined) {
@@ -84,9 +85,7 @@ async function checkFormat(level: Level, directory: string): Promise<void> {
           ? `data directory ${directory} is of a restore that did not come to its end: remove it and restore again`
           : `data directory ${directory} holds something else, or is damaged`,
       );
-    const number = Buffer.alloc(4);
-    number.writeUInt32BE(FORMAT);
-    await level.put(FORMAT_KEY, seal(FORMAT_KEY, number), { sync: true });
+    await writeFormat(level, FORMAT);
     return;
   }
   let format: number;
@@ -102,6 +101,7 @@ async function checkFormat(level: Level, directory: string): Promise<void> {
       `data directory ${directory} has format ${format}; this version knows formats up to ${FORMAT}: use a newer version`,
     );
   }
+  await migrate(level, directory, format);
 }
 
 /** What a failed read of the engine means to who asked for `id`. */
