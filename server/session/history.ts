@@ -61,7 +61,13 @@ async function foldFrom(
     if (folded.seq >= before - 1 && !open) break;
     const page = await store.read(state.session.id, folded.seq, Math.min(WINDOW, state.seq - folded.seq));
     if (page.length === 0) break;
-    for (const { bytes } of page) folded = fold(folded, decodeTrusted(bytes) as EventFrame);
+    for (const { seq, bytes } of page) {
+      const entry = decodeTrusted(bytes) as EventFrame;
+      // What was compacted is history all the same. Messages after the page would push it out of what a state keeps.
+      const { type } = entry.event;
+      const passed = type === "compacted" || (type === "message" && seq >= before);
+      folded = passed ? { ...folded, seq } : fold(folded, entry);
+    }
   }
   return folded.messages;
 }
