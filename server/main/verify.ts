@@ -9,7 +9,7 @@ import { parse, plural, printable } from "./options.ts";
 const HELP = `usage: haulout verify [options]
 
 Reads a whole data directory, which no server may have open: folds every log and checks it against its rows. Changes
-nothing. Prints a line for each fault, then a summary; exits with 1 when there was a fault.
+no row. Prints a line for each fault, then a summary; exits with 1 when there was a fault.
 
   --data DIR  the directory (HAULOUT_DATA, haulout.json, else ./haulout-data)
   --json      print faults and summary as lines of JSON

@@ -3,7 +3,7 @@
  * the steps and that the number on the disk is never ahead of the rows. Never runs on a newer format, and never beside a
  * server: the directory is not open to anyone before it is done.
  */
-import type { Level } from "./directory.ts";
+import type { ClassicLevel } from "classic-level";
 import { FORMAT, FORMAT_KEY, seal } from "./layout.ts";
 import { StoreOpenError } from "./store.ts";
 
@@ -11,14 +11,14 @@ import { StoreOpenError } from "./store.ts";
  * Brings every row from one format to the next. A process may be killed in it anywhere, then it begins anew: so it must
  * know the rows that it has changed already. It writes in bounded batches.
  */
-export type Migration = (level: Level) => Promise<void>;
+export type Migration = (level: ClassicLevel<Buffer, Buffer>) => Promise<void>;
 
 /** By the format that a step begins with. There is one format so far, so there is none. */
 export const MIGRATIONS: ReadonlyMap<number, Migration> = new Map();
 
 /** Throws StoreOpenError when no step leads on from a format; what the steps before it did stays. */
 export async function migrate(
-  level: Level,
+  level: ClassicLevel<Buffer, Buffer>,
   directory: string,
   from: number,
   to: number = FORMAT,
@@ -36,7 +36,7 @@ export async function migrate(
 }
 
 /** With all that was written before it: they share one log, which is synced up to here. */
-export async function writeFormat(level: Level, format: number): Promise<void> {
+export async function writeFormat(level: ClassicLevel<Buffer, Buffer>, format: number): Promise<void> {
   const number = Buffer.alloc(4);
   number.writeUInt32BE(format);
   await level.put(FORMAT_KEY, seal(FORMAT_KEY, number), { sync: true });
