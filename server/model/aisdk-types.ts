@@ -3,14 +3,17 @@
  * common, all that differs left unknown. Owns no value; nothing outside this folder sees these types.
  */
 
-/** One `doStream` away from an answer. `provider` is a dotted name: `openai.responses`, `anthropic.messages`. */
+/**
+ * One `doStream` away from an answer. `provider` is a dotted name: `openai.responses`, `anthropic.messages`. What a call
+ * takes differs by version, so that every version's model is one of these.
+ */
 export interface LanguageModel {
   readonly specificationVersion: "v2" | "v3" | "v4";
   readonly provider: string;
   readonly modelId: string;
   /** By media type (`image/*`): the URLs that the provider fetches itself. */
   readonly supportedUrls?: SupportedUrls | PromiseLike<SupportedUrls>;
-  doStream(options: CallOptions): PromiseLike<{ readonly stream: ReadableStream<unknown> }>;
+  doStream(options: never): PromiseLike<{ readonly stream: ReadableStream<unknown> }>;
 }
 
 export type SupportedUrls = Readonly<Record<string, readonly RegExp[]>>;

@@ -78,9 +78,14 @@ async function openStream(
   signal: AbortSignal,
 ): Promise<ReadableStream<unknown>> {
   const urls: SupportedUrls = (await model.supportedUrls) ?? {};
-  const options = (files: boolean): CallOptions => {
+  const options = (files: boolean): never => {
     const target = { ...identity(model), urls, files };
-    return { ...callSettings(request, target), prompt: sdkPrompt(request, target), abortSignal: signal };
+    const asked: CallOptions = {
+      ...callSettings(request, target),
+      prompt: sdkPrompt(request, target),
+      abortSignal: signal,
+    };
+    return asked as never;
   };
   try {
     return (await model.doStream(options(true))).stream;

@@ -5,7 +5,6 @@
  */
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { fromLanguageModel } from "../../server/model/aisdk.ts";
-import type { LanguageModel } from "../../server/model/aisdk-types.ts";
 import type { ModelRequest } from "../../server/model/model.ts";
 import { samplesOf } from "./bench.ts";
 import type { Bench, BenchOptions, Row } from "./bench.ts";
@@ -36,11 +35,11 @@ export const model: Bench = {
       baseURL: "http://127.0.0.1/v1",
       fetch: answer,
     });
-    const bare = provider("m") as unknown as LanguageModel;
+    const bare = provider("m");
     const adapted = fromLanguageModel(bare);
     const subjects: Subject[] = [
       subject("doStream", async () => {
-        const prompt = [{ role: "user" as const, content: [{ type: "text", text: "Count." }] }];
+        const prompt = [{ role: "user" as const, content: [{ type: "text" as const, text: "Count." }] }];
         const { stream } = await bare.doStream({ prompt });
         const reader = stream.getReader();
         while (!(await reader.read()).done);

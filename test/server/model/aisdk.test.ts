@@ -29,7 +29,7 @@ function fake(parts: readonly unknown[], more: Partial<LanguageModel> & { open?:
     modelId: "m",
     asked: [],
     cancelled: 0,
-    doStream(options) {
+    doStream(options: CallOptions) {
       model.asked.push(options);
       const stream = new ReadableStream<unknown>({
         start(controller) {
@@ -55,6 +55,20 @@ test("a model is told by its specification, and known by provider and name unles
   }
   assert.is(fromLanguageModel(fake([])).id, "fake.chat:m");
   assert.is(fromLanguageModel(fake([]), { id: "x" }).id, "x");
+});
+
+test("models of every version's packages are accepted as they are, by the compiler too", async () => {
+  const [two, three, four] = await Promise.all([
+    import("ai-anthropic-v2"),
+    import("@ai-sdk/anthropic"),
+    import("ai-anthropic-v4"),
+  ]);
+  const models = [
+    fromLanguageModel(two.createAnthropic({ apiKey: "k" })("m")),
+    fromLanguageModel(three.createAnthropic({ apiKey: "k" })("m")),
+    fromLanguageModel(four.createAnthropic({ apiKey: "k" })("m")),
+  ];
+  for (const { id } of models) assert.is(id, "anthropic.messages:m");
 });
 
 test("parts of kinds unknown today are passed over, before, between and after", async () => {

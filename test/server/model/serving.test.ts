@@ -53,7 +53,7 @@ test("an agent of the configuration answers by its model; a refusal reaches the 
   const answer = await chat.ask("Again").then(JSON.stringify, String);
   assert.not.ok(answer.includes(SECRET), answer);
   assert.is(provider.asked.length, 2);
-  await client.close();
+  client.close();
   assert.equal(await server.stop(), { code: 0, signal: null });
   assert.not.ok([...server.process.stdout, ...server.process.stderr].join("\n").includes(SECRET));
   await provider.stop();
