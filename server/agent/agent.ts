@@ -52,6 +52,8 @@ export type Agent = Readonly<z.infer<typeof agentDefinition>>;
 /** A frozen agent with its defaults filled in. Throws ZodError for a bad definition. */
 export function defineAgent(options: AgentOptions): Agent {
   const agent = agentDefinition.parse(options);
-  Object.freeze(agent.tools);
+  const { tools, fallback, headers, providerOptions = {} } = agent;
+  for (const part of [tools, fallback, headers, ...Object.values(providerOptions), providerOptions])
+    Object.freeze(part);
   return Object.freeze(agent);
 }

@@ -213,7 +213,7 @@ async function* callModel(context: RunContext, step: number): AsyncGenerator<Run
       // A stuck stream must not hold the run: its end is not awaited.
       void Promise.resolve(stream?.return?.()).catch(() => {});
       if (signal.aborted) return { type: "aborted", draft };
-      if (!(error instanceof ModelError)) context.onFault(error);
+      if (!(error instanceof ModelError) || error.code === "internal") context.onFault(error);
       const known = error instanceof ModelError ? error : new ModelError("internal", "the model failed");
       if (draft.begun || !known.retryable || attempt >= MAX_ATTEMPTS) {
         return { type: "failed", draft, error: cleanError(known) };
