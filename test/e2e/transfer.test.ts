@@ -1,8 +1,8 @@
+// limit: 300 s
 /**
  * Export and import of one session through a running server: the same history comes out, what was open is closed by name,
  * and a file or a peer that is not good leaves nothing behind that anything restarts. Backup needs the same right.
  */
-// limit: 300 s
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { EventFrame } from "../../protocol/entries.ts";

@@ -1,8 +1,8 @@
+// limit: 300 s
 /**
  * Backup and restore as processes, under load and under kill -9: a backup is whole or is known not to be, a restored
  * directory is sound and holds what was acked before, positions in it stay valid or are known not to be.
  */
-// limit: 300 s
 import { existsSync, readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { temporaryDirectory } from "../support/process.ts";

@@ -1,8 +1,8 @@
+// limit: 300 s
 /**
  * A deletion that was acked is one: kill -9 at once, and after the next start nothing is left of the session but its used
  * id, while its neighbours are whole. What the kill interrupted goes on by itself.
  */
-// limit: 300 s
 import { verify } from "../../server/session/verify.ts";
 import { EmbeddedStore } from "../../server/store/embedded.ts";
 import { temporaryDirectory } from "../support/process.ts";

@@ -1,9 +1,9 @@
+// limit: 300 s
 /**
  * Migration under kill -9. There is one real format yet, so the steps are made up; what is proven is the mechanism: a
  * directory that was killed anywhere in a migration is brought to the same end by the next start, and no number on the
  * disk is ahead of its rows. Real servers refuse what is newer, and what no step leads from.
  */
-// limit: 300 s
 import { fileURLToPath } from "node:url";
 import { ClassicLevel } from "classic-level";
 import { FORMAT, FORMAT_KEY, seal } from "../../server/store/layout.ts";

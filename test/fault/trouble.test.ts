@@ -1,9 +1,9 @@
+// limit: 300 s
 /**
  * A server whose disk fails under it: full, failing to sync, read-only, damaged. Acks stop and say when to try again,
  * `readyz` says 503, what is in memory is still read, and once the disk works the same process goes on; what was acked
  * is there. The store's own tests are store-*.test.ts; here it is the whole server, as a process.
  */
-// limit: 300 s
 import { execFileSync, spawnSync } from "node:child_process";
 import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
