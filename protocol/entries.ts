@@ -130,7 +130,12 @@ export const entryBodies = {
     attempt: z.int().min(1),
     abandoned: id.optional(),
   }),
-  compacted: z.object({ type: z.literal("compacted"), upTo: seq, summary: z.string() }),
+  compacted: z.object({
+    type: z.literal("compacted"),
+    upTo: seq,
+    summary: z.string(),
+    usage: usage.optional(),
+  }),
   "run-finished": z.object({
     type: z.literal("run-finished"),
     run: id,

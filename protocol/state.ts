@@ -177,11 +177,15 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
       const from = state.messages.findIndex((item) => item.seq > body.upTo);
       const since = from < 0 ? state.messages.length : from;
       const start = Math.max(0, Math.min(since, state.messages.length - RETAIN_MESSAGES));
-      return {
+      const { run } = state;
+      const next = {
         ...state,
         compacted: { upTo: body.upTo, summary: body.summary },
         messages: keep(state, state.messages, start),
       };
+      if (run !== undefined && run.run === entry.run && body.usage !== undefined)
+        next.run = { ...run, usage: addUsage(run.usage, body.usage) };
+      return next;
     }
     case "run-finished": {
       if (state.run?.run !== body.run) return state;

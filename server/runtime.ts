@@ -111,6 +111,7 @@ export class Runtime {
       member: () => this.#member!,
       agent: (name) => this.#agents.get(name),
       model: chooseModels((name) => options.models?.(name) ?? this.model),
+      onCompact: (prompt) => this.hook.onCompact(prompt),
       observe: (session, event) => this.#observe(session, event),
       dropped: (session) => this.#dropped(session),
     };
@@ -335,8 +336,8 @@ export class Runtime {
 
   #dropped(session: SessionView): void {
     this.registry.forget(session);
-    if (session.state.run !== undefined || session.state.queue.length > 0)
-      this.#recoverSoon(RECOVERY_RETRY_MS);
+    // Also when nothing was open: an append whose answer was lost may have opened it.
+    this.#recoverSoon(RECOVERY_RETRY_MS);
   }
 }
 

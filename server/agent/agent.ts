@@ -44,6 +44,13 @@ export const agentDefinition = z.strictObject({
     .int()
     .min(1)
     .default(30 * 60_000),
+  /**
+   * Once a step's prompt has filled this share of the model's context window (tokens), what came before is replaced by
+   * a summary. Off unless told.
+   */
+  compaction: z
+    .strictObject({ contextWindow: z.int().min(1), at: z.number().gt(0).max(1).default(0.8) })
+    .optional(),
 });
 /** What a caller writes. */
 export type AgentOptions = z.input<typeof agentDefinition>;
@@ -55,5 +62,6 @@ export function defineAgent(options: AgentOptions): Agent {
   const { tools, fallback, headers, providerOptions = {} } = agent;
   for (const part of [tools, fallback, headers, ...Object.values(providerOptions), providerOptions])
     Object.freeze(part);
+  Object.freeze(agent.compaction);
   return Object.freeze(agent);
 }

@@ -32,8 +32,10 @@ export interface RunContext {
   readonly end: AbortSignal;
   /** Aborted when this process must leave the run as it is: nothing more is yielded. */
   readonly stop: AbortSignal;
-  /** Faults that are ours, for the log. */
-  onFault(error: unknown): void;
+  /** May change the words that ask a model for a summary. */
+  readonly onCompact: (prompt: string) => Promise<string>;
+  /** What went wrong, for the log. */
+  onFault(error: unknown, what: string): void;
 }
 
 export type RunOutput =

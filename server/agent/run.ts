@@ -3,21 +3,21 @@
  * what to show and what to commit, and goes on only when it is committed. Never writes to a log, a lock or a socket
  * itself, and never outlives its signals.
  */
-import type { EntryBody } from "../../protocol/entries.ts";
+import type { EntryBody, EntryBodyOf } from "../../protocol/entries.ts";
 import type { Actor, FinishReason, Message, RunReason, Usage } from "../../protocol/content.ts";
 import type { HistoryMessage, OpenCall, SessionState } from "../../protocol/frames.ts";
 import { newId } from "../../protocol/ids.ts";
 import { addUsage, NO_USAGE } from "../../protocol/state.ts";
 import { ModelError } from "../model/model.ts";
 import type { ModelPart } from "../model/model.ts";
+import { MAX_ATTEMPTS, orAbort, pauseBefore } from "./asking.ts";
 import { executeCalls, isEnding, resumeCalls, runCalls } from "./calls.ts";
 import { cleanError, cleanText, cleanUsage } from "./clean.ts";
+import { compactedEntry, isDue, reachOf, summarize } from "./compact.ts";
 import type { RunContext, RunOutput } from "./context.ts";
 import { Draft } from "./draft.ts";
 import { buildPrompt } from "./prompt.ts";
 
-const MAX_ATTEMPTS = 3;
-const MAX_RETRY_AFTER_MS = 60_000;
 /** A final text longer than this is in its message only. */
 const MAX_FINAL_TEXT = 4096;
 
@@ -77,6 +77,7 @@ export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, 
   if (context.resumed) await context.toolsAgain();
 
   for (;;) {
+    usage = addUsage(usage, yield* compact(context));
     const answer = yield* callModel(context, steps + 1);
     if (stop.aborted) return;
     const { draft } = answer;
@@ -170,6 +171,30 @@ function messageEntry(
   };
 }
 
+/** Shortens the context where it is due; answers what that cost. Without a summary the run goes on as it was. */
+async function* compact(context: RunContext): AsyncGenerator<RunOutput, Usage> {
+  const { agent, model, services, onCompact } = context;
+  const state = context.state();
+  const upTo = isDue(state, agent) ? reachOf(state) : undefined;
+  if (upTo === undefined || isEnding(context)) return NO_USAGE;
+  const signal = AbortSignal.any([context.end, context.stop]);
+  const { deadlines } = services;
+  let compacted: EntryBodyOf<"compacted">;
+  try {
+    compacted = await summarize(state, upTo, { agent, model, deadlines, onCompact, signal });
+  } catch (error) {
+    if (!signal.aborted) context.onFault(error, "the context could not be compacted");
+    return NO_USAGE;
+  }
+  let spent = NO_USAGE;
+  yield commit(() => {
+    const entries = isEnding(context) ? [] : compactedEntry(context.state(), compacted);
+    if (entries.length > 0) spent = compacted.usage ?? NO_USAGE;
+    return entries;
+  });
+  return spent;
+}
+
 /** One model call: streamed, and asked again only while nothing of it was shown. */
 async function* callModel(context: RunContext, step: number): AsyncGenerator<RunOutput, ModelEnd> {
   const signal = AbortSignal.any([context.end, context.stop]);
@@ -189,6 +214,7 @@ async function* callModel(context: RunContext, step: number): AsyncGenerator<Run
   };
   for (let attempt = 1; ; attempt++) {
     const draft = new Draft(newId("msg"));
+    if (signal.aborted) return { type: "aborted", draft };
     let stream: AsyncIterator<ModelPart> | undefined;
     try {
       stream = model.stream(request, signal)[Symbol.asyncIterator]();
@@ -213,34 +239,16 @@ async function* callModel(context: RunContext, step: number): AsyncGenerator<Run
       // A stuck stream must not hold the run: its end is not awaited.
       void Promise.resolve(stream?.return?.()).catch(() => {});
       if (signal.aborted) return { type: "aborted", draft };
-      if (!(error instanceof ModelError) || error.code === "internal") context.onFault(error);
+      if (!(error instanceof ModelError) || error.code === "internal") context.onFault(error, "model failed");
       const known = error instanceof ModelError ? error : new ModelError("internal", "the model failed");
       if (draft.begun || !known.retryable || attempt >= MAX_ATTEMPTS) {
         return { type: "failed", draft, error: cleanError(known) };
       }
-      const backoff = known.retryAfterMs ?? 500 * 2 ** (attempt - 1) * (1 + Math.random());
-      const waited = new Promise<void>((resolve) => {
-        context.services.deadlines.after(Math.min(backoff, MAX_RETRY_AFTER_MS), resolve);
-      });
       try {
-        await orAbort(waited, signal);
+        await pauseBefore(attempt, known, context.services.deadlines, signal);
       } catch {
         return { type: "aborted", draft };
       }
     }
   }
-}
-
-/** The promise, or a rejection as soon as the signal aborts. */
-function orAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(new Error("aborted"));
-    if (signal.aborted) {
-      promise.catch(() => {});
-      abort();
-      return;
-    }
-    signal.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
-  });
 }

@@ -60,6 +60,8 @@ export interface SessionServices {
   member(): Member;
   agent(name: string): Agent | undefined;
   model(agent: Agent): Model;
+  /** May change the words that ask a model for a summary. */
+  readonly onCompact: (prompt: string) => Promise<string>;
   /** Every entry once it is committed, and every delta; must not throw. */
   observe(session: SessionView, event: EventFrame | LiveDelta): void;
   /** The session left memory by itself. */

@@ -11,6 +11,7 @@ import { fold } from "../../protocol/state.ts";
 import { MAX_FRAME_BYTES } from "../../protocol/version.ts";
 import type { Grant, KeyRow } from "../store/store.ts";
 import type { Checkpoint } from "./checkpoint.ts";
+import { Compactor } from "./compact.ts";
 import { Feed } from "./feed.ts";
 import { indexRow, mustIndex } from "./listing.ts";
 import { RunSlot } from "./slot.ts";
@@ -29,6 +30,7 @@ export class Session {
   readonly id: string;
   readonly feed: Feed;
   readonly slot: RunSlot;
+  readonly compactor: Compactor;
   readonly #services: SessionServices;
   readonly #lock = new Mutex();
   #grant: Grant | undefined;
@@ -52,6 +54,7 @@ export class Session {
     this.#grant = from.grant;
     this.#snapshotSeq = from.snapshotSeq ?? 0;
     this.slot = new RunSlot(this, services, from.checkpoint);
+    this.compactor = new Compactor(this, services);
     this.usedAt = services.now();
   }
 
@@ -191,6 +194,7 @@ export class Session {
     this.#dropped = true;
     this.#services.log.warn({ session: this.id, cause }, "session dropped from memory");
     this.slot.stop("lost");
+    this.compactor.stop();
     this.feed.detachAll("unavailable");
     if (this.#grant !== undefined) {
       this.left = this.#services.store.release(this.#grant).catch((error: unknown) => {
@@ -209,6 +213,7 @@ export class Session {
     }
     this.#dropped = true;
     this.slot.stop("deleted");
+    this.compactor.stop();
     this.feed.detachAll("deleted");
     this.#services.dropped(this);
   }
@@ -216,6 +221,7 @@ export class Session {
   /** The process ends: the run is left as it is, its text in the slot; waits for the append in flight. */
   async shutDown(): Promise<void> {
     const stopped = this.slot.stop("shutdown");
+    this.compactor.stop();
     await this.#lock.runExclusive(async () => {
       if (stopped && this.#grant !== undefined && !this.#dropped) await this.slot.leave(this.#grant);
       this.#dropped = true;

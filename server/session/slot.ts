@@ -23,11 +23,14 @@ export interface SlotSession {
   readonly dropped: boolean;
   usedAt: number;
   exclusive<T>(command: () => Promise<T>): Promise<T>;
-  append(entries: readonly Entry[]): Promise<unknown>;
+  append(entries: readonly Entry[]): Promise<{ readonly seq: number }>;
   claim(): Promise<Grant>;
   background(work: () => Promise<void>, fault: string): void;
   drop(cause: string): void;
 }
+
+const FIRST_RETRY_MS = 100;
+const MAX_RETRY_MS = 10_000;
 
 interface CurrentRun {
   readonly run: string;
@@ -44,6 +47,7 @@ export class RunSlot {
   /** What the slot in the store held when the session was loaded. */
   readonly #checkpoint: Checkpoint | undefined;
   #current: CurrentRun | undefined;
+  #failures = 0;
 
   constructor(session: SlotSession, services: SessionServices, checkpoint: Checkpoint | undefined) {
     this.#session = session;
@@ -74,7 +78,27 @@ export class RunSlot {
   advance(): void {
     const session = this.#session;
     if (session.dropped || this.#current !== undefined || session.state.queue.length === 0) return;
-    session.background(() => session.exclusive(() => this.#startNext()), "an input could not be started");
+    session.background(
+      () => this.#orLater(() => session.exclusive(() => this.#startNext())),
+      "an input could not be started",
+    );
+  }
+
+  /** What found no room in the store is tried again: no recovery looks for a session that is in memory. */
+  async #orLater(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+      this.#failures = 0;
+    } catch (error) {
+      if (!this.#session.dropped) {
+        const ms = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures++);
+        this.#services.deadlines.after(ms, () => {
+          if (this.#session.state.run === undefined) this.advance();
+          else this.#session.background(() => this.recover(), "an open run could not be recovered");
+        });
+      }
+      throw error;
+    }
   }
 
   async #startNext(): Promise<void> {
@@ -122,12 +146,16 @@ export class RunSlot {
         joinSteers: () => this.#joinSteers(run),
         end: end.signal,
         stop: stop.signal,
-        onFault: (error) => log.error({ session: session.id, run, err: error }, "model failed"),
+        onCompact: (prompt) => this.#services.onCompact(prompt),
+        onFault: (error, what) => log.error({ session: session.id, run, err: error }, what),
       });
       for await (const output of loop) {
         if (stop.signal.aborted) break;
         if (output.type === "commit") {
-          await session.exclusive(() => session.append(output.entries().map((body) => ({ body, run }))));
+          await session.exclusive<unknown>(() => {
+            const entries = output.entries().map((body) => ({ body, run }));
+            return entries.length === 0 ? Promise.resolve() : session.append(entries);
+          });
         } else if (output.type === "part") {
           const { message, part, kind, call, tool } = output;
           feed.live.begin(run, message, part, kind, call, tool);
@@ -199,8 +227,13 @@ export class RunSlot {
 
   /** A run that nobody drives goes on or gets its named end, and the queue goes on. */
   async recover(): Promise<void> {
+    await this.#orLater(() => this.#recover());
+    this.advance();
+  }
+
+  #recover(): Promise<void> {
     const session = this.#session;
-    await session.exclusive(async () => {
+    return session.exclusive(async () => {
       const grant = await session.claim();
       const { run } = session.state;
       if (this.#current !== undefined || run === undefined) return;
@@ -214,7 +247,6 @@ export class RunSlot {
       const current = this.#occupy(run.run);
       void this.#drive(current, resumeRun(session.state, agent, this.#services));
     });
-    this.advance();
   }
 
   /** Waits until the tools of a run that goes on are offered again, for the grace at most. */

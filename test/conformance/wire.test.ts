@@ -7,6 +7,7 @@ import { newId } from "../../protocol/ids.ts";
 import type { Encoding } from "../../protocol/version.ts";
 import { assert, suite } from "../support/suite.ts";
 import { ANY, CONNECTION_CASES, NONE, type Case, type Pattern, type Step } from "./cases.ts";
+import { ONWARD_CASES } from "./onward-cases.ts";
 import { SESSION_CASES } from "./session-cases.ts";
 import { startServer, WireConnection, type Frame } from "./wire.ts";
 
@@ -122,7 +123,7 @@ function show(value: unknown): string {
   );
 }
 
-for (const given of [...CONNECTION_CASES, ...SESSION_CASES]) {
+for (const given of [...CONNECTION_CASES, ...SESSION_CASES, ...ONWARD_CASES]) {
   for (const encoding of ["json", "msgpack"] as const) {
     if (given.encoding !== undefined && given.encoding !== encoding) continue;
     test(`${given.name} (${encoding})`, () => new Run(given, encoding).play());

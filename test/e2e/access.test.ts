@@ -62,7 +62,7 @@ function requestsOf(session: string, run: string, input: string): readonly (read
 }
 
 /** Requests that a later version serves: they tell nobody anything. */
-const LATER = new Set(["compact", "fork", "answer", "grant", "revoke", "setPresence"]);
+const LATER = new Set(["fork", "answer", "grant", "revoke", "setPresence"]);
 
 test("another user's session is not there, whatever one asks of it", async () => {
   const ann = await enter(ANN);

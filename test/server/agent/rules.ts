@@ -114,6 +114,11 @@ export function violations(log: readonly EventFrame[], rules: LogRules = {}): st
         if (open !== undefined) open.tokens += body.usage.inputTokens + body.usage.outputTokens;
         if ([...(open?.calls.values() ?? [])].some(({ results }) => results === 0)) wrong("calls are open");
         break;
+      case "compacted":
+        if (body.upTo >= seq) wrong("covers what is to come");
+        if (open !== undefined && entry.run === open.run)
+          open.tokens += (body.usage?.inputTokens ?? 0) + (body.usage?.outputTokens ?? 0);
+        break;
       case "cancel-requested":
         if (open?.run !== body.run) wrong("no such run is open");
         else if (open.cancelled) wrong("twice");
