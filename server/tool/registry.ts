@@ -108,6 +108,13 @@ export class ToolRegistry {
   }
 
   #check(specification: ToolSpecification): void {
+    // A rule that nobody could answer must not be passed over in silence.
+    if (specification.approval !== undefined) {
+      throw new ProtocolError(
+        "bad-frame",
+        `approval: this version asks nobody, so it takes no ${specification.name}`,
+      );
+    }
     compileSchema(specification.inputSchema);
     if (specification.outputSchema !== undefined) compileSchema(specification.outputSchema);
   }
