@@ -2,8 +2,10 @@
  * Whole runs on real provider packages over loopback: the log that comes of them, what goes back to the provider at the
  * next step, retries, fallbacks, cancel. Owns no dialect and no rule of the loop.
  */
+import { fromLanguageModel } from "../../../server/model/aisdk.ts";
 import { Catalog } from "../../../server/model/catalog.ts";
 import type { ModelPart, PromptMessage } from "../../../server/model/model.ts";
+import { createLog } from "../../../server/observe/log.ts";
 import { assert, suite } from "../../support/suite.ts";
 import {
   bodiesOf,
@@ -267,6 +269,24 @@ test("a cancel ends the request, keeps what was said, and the next prompt says t
   assert.equal(said[1], ["Once upon"]);
   assert.match(said[2][0], /stopped before its end/);
   assert.is(said[2].at(-1), "Go on");
+});
+
+test("a fault in a model's own code ends the run and stands in the log with its place, not with its words", async () => {
+  const lines: string[] = [];
+  const log = createLog({ level: "info", destination: { write: (line) => void lines.push(line) } });
+  const broken = fromLanguageModel({
+    specificationVersion: "v3",
+    provider: "mine",
+    modelId: "m",
+    doStream: () => Promise.reject(new TypeError("hush-7Q4x is not a function")),
+  });
+  const runtime = await startRuntime({ model: broken, log });
+  const end = await runtime.run(await runtime.session(), "?");
+  assert.equal(end.error, { code: "internal", message: "mine:m could not be asked" });
+  const [line] = lines.filter((each) => each.includes("model failed"));
+  const { err } = JSON.parse(line!) as { err: { stack: string } };
+  assert.match(err.stack, /^ModelError: mine:m could not be asked \(TypeError\)\n\s+at .*runs\.test/);
+  assert.not.ok(lines.join().includes("hush"));
 });
 
 test("what an agent sets reaches its model and no other", async () => {
