@@ -37,6 +37,7 @@ import type { RouterOptions } from "./tool/router.ts";
 
 const LEASE_MS = 30_000;
 const RECOVERY_RETRY_MS = 500;
+const MAX_RECOVERY_RETRY_MS = 30_000;
 
 export interface RuntimeOptions {
   /** Where sessions live; a memory store when absent. It is closed with the runtime. */
@@ -83,6 +84,8 @@ export class Runtime {
   #started: Promise<void> | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
   #recovery: NodeJS.Timeout | undefined;
+  #recoverAgain = false;
+  #recoveryPause = RECOVERY_RETRY_MS;
   #closed = false;
 
   constructor(model: Model, hook: Hook | readonly Hook[] = [], options: RuntimeOptions = {}) {
@@ -147,24 +150,31 @@ export class Runtime {
     }
   }
 
+  /** Asked again meanwhile, recovery runs once more when it is done; what fails is tried again at a growing distance. */
   #recoverSoon(ms: number): void {
-    if (this.#closed || this.#recovery !== undefined) return;
-    this.#recovery = setTimeout(() => {
-      void this.registry
-        .recover()
-        .then(
-          (failed) => failed.length > 0,
-          (error: unknown) => {
-            this.log.warn({ err: error }, "recovery failed, trying again");
-            return true;
-          },
-        )
-        .then((again) => {
-          this.#recovery = undefined;
-          if (again) this.#recoverSoon(RECOVERY_RETRY_MS);
-        });
-    }, ms);
+    if (this.#closed) return;
+    if (this.#recovery !== undefined) {
+      this.#recoverAgain = true;
+      return;
+    }
+    this.#recoverAgain = false;
+    this.#recovery = setTimeout(() => void this.#recover(), ms);
     this.#recovery.unref();
+  }
+
+  async #recover(): Promise<void> {
+    let failed = true;
+    try {
+      failed = (await this.registry.recover()).length > 0;
+    } catch (error) {
+      this.log.warn({ err: error }, "recovery failed, trying again");
+    }
+    this.#recovery = undefined;
+    this.#recoveryPause = failed
+      ? Math.min(this.#recoveryPause * 2, MAX_RECOVERY_RETRY_MS)
+      : RECOVERY_RETRY_MS;
+    if (this.#recoverAgain) this.#recoverSoon(RECOVERY_RETRY_MS);
+    else if (failed) this.#recoverSoon(this.#recoveryPause);
   }
 
   /** Stops where it is: appends in flight settle, open runs stay open in the log for recovery. */
