@@ -260,7 +260,7 @@ test("W19 the sender is who the token says, whatever the client says", async () 
   await chat.ask("hello");
   const authors = chat.state!.messages.filter(({ role }) => role === "user").map(({ author }) => author);
   assert.equal(authors, [{ kind: "user", id: "ann", name: "Ann", verified: true }]);
-  await client.close();
+  client.close();
   await server.stop();
 });
 
@@ -322,7 +322,7 @@ test("W25 the agent that a shipped client finds is one that the server has", asy
   );
   const { session } = await client.createSession({ agent: items[0]!.name });
   assert.is((await (await client.attach(session)).ask("hello")).reason, "text");
-  await client.close();
+  client.close();
   await server.stop();
 });
 
