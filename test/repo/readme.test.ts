@@ -2,7 +2,7 @@
  * What README.md says, held against the code: settings and their defaults, limits, paths over HTTP, commands, scripts,
  * the map of folders, links. What it tells a newcomer to type is run by readme-clone.test.ts.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ConfigError, loadConfig } from "../../server/config.ts";
 import { agentDefinition } from "../../server/agent/agent.ts";
@@ -77,7 +77,7 @@ test("the settings have the names and defaults of its table", () => {
       `${name} is missing`,
     );
   const known = fieldsOfFile();
-  assert.equal(new Set(named), known);
+  assert.equal(named.toSorted(), [...known].toSorted());
 });
 
 /** The fields of the file, read from the text of its schema, which is not exported. */
@@ -127,8 +127,10 @@ test("the providers have the packages and keys of its table", () => {
 
 test("it names every field of an agent", () => {
   const bullet = /^- \*\*Agents\*\*:(?:.*\n)(?: {2}.*\n)*/m.exec(page)?.[0] ?? "";
-  const named = [...bullet.matchAll(/`(\w+)`/g)].map(([, name]) => name).filter((name) => name !== "demo");
-  assert.equal(new Set(named), new Set(Object.keys(agentDefinition.shape)));
+  const named = [...bullet.matchAll(/`(\w+)`/g)]
+    .map(([, name = ""]) => name)
+    .filter((name) => name !== "demo");
+  assert.equal(named.toSorted(), Object.keys(agentDefinition.shape).toSorted());
 });
 
 test("anything but loopback needs tokens", async () => {
@@ -160,13 +162,20 @@ test("each limit stands in the code where its table says", () => {
   assert.ok(rows.length > 25);
   for (const [what = "", bound = "", place = ""] of rows) {
     const [path = "", name = ""] = place.split(" ").map(plain);
-    const text = source(path);
+    const text = textOf(path);
     const found = definitions(name).map((pattern) => pattern.exec(text)?.[1]);
     const defined = found.find((value) => value !== undefined);
     assert.ok(defined !== undefined, `${what}: no ${name} in ${path}`);
     assert.is(numberOf(defined, text), inUnits(bound), `${what}: ${path} says ${defined}`);
   }
 });
+
+/** A file, or all files of a folder. */
+function textOf(path: string): string {
+  if (path.endsWith(".ts")) return source(path);
+  const names = readdirSync(join(repositoryRoot, path)).filter((name) => name.endsWith(".ts"));
+  return names.map((name) => source(join(path, name))).join("\n");
+}
 
 /** `4 * 2 ** 20`, or the name of a constant of the same file. */
 function numberOf(expression: string, text: string): number {
