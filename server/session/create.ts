@@ -42,7 +42,7 @@ export async function createSession(
     ...(key === undefined ? {} : { key }),
   };
   try {
-    const session = await registry.create(id, body, caller.actor);
+    const session = await registry.create(id, [body], caller.actor);
     return { session: id, epoch: session.state.epoch, seq: 1 };
   } catch (error) {
     if (key === undefined || !(error instanceof ProtocolError) || error.code !== "conflict") throw error;

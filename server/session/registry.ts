@@ -4,7 +4,7 @@
  * on disk cost no memory.
  */
 import { decodeTrusted, encodeFrame } from "../../protocol/codec.ts";
-import type { EntryBodyOf, EventFrame } from "../../protocol/entries.ts";
+import type { EntryBody, EntryBodyOf, EventFrame } from "../../protocol/entries.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { SessionState } from "../../protocol/frames.ts";
 import { fold } from "../../protocol/state.ts";
@@ -67,17 +67,24 @@ export class SessionRegistry {
     }
   }
 
-  /** Writes a session's first entry and keeps it in memory. Throws `conflict` when the id was ever used. */
-  async create(id: string, body: EntryBodyOf<"session-created">, actor: Actor): Promise<Session> {
+  /** Writes a session's first entries in one append and keeps it in memory. Throws `conflict` when the id was ever used. */
+  async create(
+    id: string,
+    bodies: readonly [EntryBodyOf<"session-created">, ...EntryBody[]],
+    actor: Actor,
+  ): Promise<Session> {
     const { now, commits } = this.#services;
     const at = now();
-    const entry: EventFrame = { type: "event", session: id, epoch: at, seq: 1, at, actor, event: body };
-    const state = fold(undefined, entry);
+    const entries = bodies.map((event, index): EventFrame => {
+      return { type: "event", session: id, epoch: at, seq: index + 1, at, actor, event };
+    });
+    const [first, ...more] = entries;
+    const state = more.reduce(fold, fold(undefined, first!));
     const result = await commits.append({
       id,
       epoch: at,
       expectedSeq: 0,
-      entries: [encodeFrame(entry)],
+      entries: entries.map((entry) => encodeFrame(entry)),
       index: indexRow(state),
       create: this.#services.member(),
     });
@@ -87,9 +94,9 @@ export class SessionRegistry {
     if (result.status !== "ok") {
       throw new ProtocolError("unavailable", "the log cannot be written now", { retryAfterMs: 250 });
     }
-    const session = new Session(id, state, this.#services, { grant: { id, epoch: at, seq: 1 } });
+    const session = new Session(id, state, this.#services, { grant: { id, epoch: at, seq: state.seq } });
     this.#sessions.set(id, session);
-    this.#services.observe(session, entry);
+    for (const entry of entries) this.#services.observe(session, entry);
     return session;
   }
 

@@ -1,11 +1,24 @@
 /**
- * The requests by which a conversation goes on in another way: its context summarized. Owns what each needs of the
- * caller's rights; what it does is the session's.
+ * The requests by which a conversation goes on in another way: its context summarized, or a fork of it. Owns what each
+ * needs of the caller's rights; what it does is the session's.
  */
-import { command } from "./context.ts";
+import { ProtocolError } from "../../protocol/errors.ts";
+import { fork as forkSession } from "../session/fork.ts";
+import { allows } from "./auth.ts";
+import { command, enter } from "./context.ts";
 import type { Handler } from "./context.ts";
 
 const compact: Handler<"compact"> = (context, frame) =>
   command(context, frame.session, (session) => session.compactor.run(context.caller));
 
-export const onward = { compact };
+const fork: Handler<"fork"> = (context, frame) =>
+  enter(context, frame.session, async ({ state }) => {
+    const { runtime, identity, caller } = context;
+    const { agent } = state.session;
+    if (!allows(identity, "create", agent))
+      throw new ProtocolError("forbidden", `no right to create sessions of ${agent}`);
+    runtime.requireAgent(agent);
+    return forkSession(runtime.registry, runtime.store, caller, state, frame.at);
+  });
+
+export const onward = { compact, fork };

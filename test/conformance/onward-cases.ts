@@ -1,8 +1,8 @@
 /**
- * Conformance cases of how a conversation goes on, as data: its context summarized. The form of a case and what patterns
- * mean is in cases.ts; the runner is wire.test.ts.
+ * Conformance cases of how a conversation goes on, as data: its context summarized, a fork of it. The form of a case and
+ * what patterns mean is in cases.ts; the runner is wire.test.ts.
  */
-import { ANY } from "./cases.ts";
+import { ANY, NONE } from "./cases.ts";
 import type { Case, Pattern, Step } from "./cases.ts";
 
 const event = (type: string, more: Pattern = {}): Pattern => ({
@@ -38,6 +38,57 @@ export const ONWARD_CASES: readonly Case[] = [
       { expect: { type: "ok", id: 6, items: [{ seq: 4 }, { seq: 5 }] } },
       { send: { type: "compact", id: 7, session: "nobody" } },
       { expect: { type: "error", id: 7, code: "not-found" } },
+    ],
+  },
+  {
+    name: "a fork begins with what was said up to the end of a run",
+    steps: [
+      ...answered,
+      { send: { type: "fork", id: 4, session: "$s" } },
+      { expect: { type: "ok", id: 4, session: "$fork" } },
+      { send: { type: "attach", id: 5, session: "$fork", after: { epoch: 0, seq: 0 } } },
+      {
+        expect: { type: "ok", id: 5, head: 3, session: { forkedFrom: { session: "$s", at: 7 }, queued: 0 } },
+      },
+      {
+        expect: {
+          type: "event",
+          session: "$fork",
+          seq: 1,
+          event: {
+            type: "session-created",
+            agent: "demo",
+            owner: "local",
+            forkedFrom: { session: "$s", at: 7 },
+          },
+        },
+      },
+      {
+        expect: {
+          type: "event",
+          session: "$fork",
+          seq: 2,
+          run: NONE,
+          event: { type: "message", message: { role: "user", parts: [{ type: "text", text: "hello" }] } },
+        },
+      },
+      {
+        expect: {
+          type: "event",
+          session: "$fork",
+          seq: 3,
+          event: { type: "message", message: { role: "assistant" } },
+        },
+      },
+      { until: { type: "live", session: "$fork", seq: 3, partial: NONE } },
+      { send: { type: "fork", id: 6, session: "$s", at: 6 } },
+      { expect: { type: "error", id: 6, code: "bad-frame", retryable: false } },
+      { send: { type: "fork", id: 7, session: "nobody" } },
+      { expect: { type: "error", id: 7, code: "not-found" } },
+      { send: { type: "createSession", id: 8, agent: "demo" } },
+      { expect: { type: "ok", id: 8, session: "$empty" } },
+      { send: { type: "fork", id: 9, session: "$empty" } },
+      { expect: { type: "error", id: 9, code: "conflict" } },
     ],
   },
 ];

@@ -12,6 +12,7 @@ import { Provider, calls, newSession, say, script } from "./play.ts";
 const ANN = { token: "ann-secret-0123456789" };
 const BOB = { token: "bob-secret-0123456789" };
 const ROOT = { token: "root-secret-0123456789" };
+const ANN_ELSEWHERE = { token: "anns-other-secret-0123456789" };
 const LIMITED = { token: "limited-secret-0123456789" };
 
 const test = suite("access");
@@ -21,6 +22,7 @@ let open: TestServer;
 test.before(async () => {
   const tokens = [
     { ...ANN, user: "ann", name: "Ann" },
+    { ...ANN_ELSEWHERE, user: "ann", rights: ["provide:*"] },
     { ...BOB, user: "bob", rights: ["create:*", "provide:bobs_*"] },
     { ...ROOT, user: "root", rights: ["admin"] },
     { ...LIMITED, user: "lea", rights: ["create:other*"] },
@@ -62,7 +64,7 @@ function requestsOf(session: string, run: string, input: string): readonly (read
 }
 
 /** Requests that a later version serves: they tell nobody anything. */
-const LATER = new Set(["fork", "answer", "grant", "revoke", "setPresence"]);
+const LATER = new Set(["answer", "grant", "revoke", "setPresence"]);
 
 test("another user's session is not there, whatever one asks of it", async () => {
   const ann = await enter(ANN);
@@ -161,6 +163,23 @@ test("rights are asked for creating and for providing", async () => {
   assert.is(await offer(bob, "bobs_tool"), "ok");
   assert.is(await offer(bob, "other_tool"), "forbidden");
   assert.is(await offer(await enter(ANN), "anns_tool"), "forbidden");
+});
+
+test("a fork needs the right to create, for it is a session of one's own", async () => {
+  const ann = await enter(ANN);
+  const session = await newSession(ann, { title: "private" });
+  const reader = Reader.fromStart(session);
+  await reader.enter(ann);
+  await reader.runOf((await say(ann, session, "hello"))["input"] as string);
+  const elsewhere = await enter(ANN_ELSEWHERE);
+  await elsewhere.ok("compact", { session });
+  assert.is((await elsewhere.refused("fork", { session }))["code"], "forbidden");
+  const { session: fork } = await (await enter(ROOT)).ok("fork", { session });
+  assert.is(
+    (await ann.refused("attach", { session: fork }))["code"],
+    "not-found",
+    "it is the forker's alone",
+  );
 });
 
 test("a tool of one session's editor is not offered to others' sessions", async () => {

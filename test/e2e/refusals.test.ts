@@ -33,7 +33,6 @@ test("requests of later versions are answered unknown-frame, and the connection 
   const wire = await connect();
   const session = await newSession(wire);
   const later: [string, Frame][] = [
-    ["fork", { session }],
     ["answer", { session, request: "req_1", decision: "approve" }],
     ["grant", { session, user: "ann", role: "editor" }],
     ["revoke", { session, user: "ann" }],

@@ -30,7 +30,6 @@ import { deferred, until } from "../support/wait.ts";
 const LATER: Readonly<Record<number, string>> = {
   13: "there is no pool of tasks whose items could be left in progress",
   14: "there is no delegation, so no parent that waits for children",
-  16: "what follows a compaction is tested with the compaction (agent/compact.test.ts)",
 };
 
 const suiteOf = suite("bugs of the seed");
@@ -208,6 +207,32 @@ test("W15 the deadline of a run reaches the model's request", async () => {
   const session = await runtime.session();
   assert.is((await runtime.run(session, "go")).reason, "deadline");
   await stopped.promise;
+});
+
+test("W16 who asked, and with which rights, outlives a compaction", async () => {
+  const callers: unknown[] = [];
+  const runtime = await startRuntime({
+    model: new TestModel(
+      [calls("who"), finishes("tool-calls", { inputTokens: 80, outputTokens: 1 })],
+      [says("ada, the owner, may do everything."), finishes()],
+      [calls("who"), finishes("tool-calls")],
+      [says("done"), finishes()],
+    ),
+    agent: { compaction: { contextWindow: 100 } },
+    tools: [{ name: "who", inputSchema: {}, execute: (_input, { actor }) => callers.push(actor.id) }],
+  });
+  const session = await runtime.session();
+  await runtime.runtime.registry.with(session, (held) =>
+    held.exclusive(() => held.append([{ body: { type: "member-changed", user: "bob", role: "editor" } }])),
+  );
+  const { input } = await runtime.send(session, "who am I?", { user: "bob" });
+  await runtime.endOf(session, input);
+  const log = await runtime.log(session);
+  const [compacted] = bodiesOf(log, "compacted");
+  assert.match(compacted!.summary, /"user":"bob"/);
+  assert.equal(callers, ["bob", "bob"]);
+  assert.is(bodiesOf(log, "message").find(({ message }) => message.id === input)?.message.author.id, "bob");
+  assert.equal((await runtime.state(session)).members, { ada: "owner", bob: "editor" });
 });
 
 test("W17 no output of a tool is a command, and no internal tool can be called", async () => {

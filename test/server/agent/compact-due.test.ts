@@ -1,6 +1,6 @@
 /**
  * Compaction that an agent does by itself: when it is due, within a run and between two, and that a summary which fails or
- * is cancelled ends no run. W16 and W17 of the seed's bugs are tests here.
+ * is cancelled ends no run. W17 of the seed's bugs is a test here, in depth.
  */
 import fc from "fast-check";
 import { buildPrompt } from "../../../server/agent/prompt.ts";
@@ -167,35 +167,6 @@ test("cancel reaches a summary that is being written, and the run ends cancelled
   const log = await runtime.log(session);
   assert.is(bodiesOf(log, "compacted").length, 0);
   assert.equal(violations(log), []);
-});
-
-test("W16 who asked, and with which rights, outlives a compaction", async () => {
-  const callers: unknown[] = [];
-  const { runtime, session } = await started(
-    [
-      [calls("who"), finishes("tool-calls", full)],
-      answers("ada, the owner, allowed everything."),
-      [calls("who"), finishes("tool-calls")],
-      answers("done"),
-    ],
-    {
-      agent: WINDOW,
-      tools: [{ name: "who", inputSchema: {}, execute: (_input, context) => callers.push(context.actor.id) }],
-    },
-  );
-  await runtime.runtime.registry.with(session, (held) =>
-    held.exclusive(() => held.append([{ body: { type: "member-changed", user: "bob", role: "editor" } }])),
-  );
-  const { input } = await runtime.send(session, "who am I?", { user: "bob" });
-  await runtime.endOf(session, input);
-  const log = await runtime.log(session);
-  assert.is(bodiesOf(log, "compacted").length, 1);
-  assert.equal(callers, ["bob", "bob"]);
-  const asked = bodiesOf(log, "message").find(({ message }) => message.id === input)!;
-  assert.is(asked.message.author.id, "bob");
-  assert.match(bodiesOf(log, "compacted")[0]!.summary, /"user":"bob"/);
-  const { members } = await runtime.state(session);
-  assert.equal(members, { ada: "owner", bob: "editor" });
 });
 
 test("W17 nothing that a tool gives back can bring a compaction about", async () => {
