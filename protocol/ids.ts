@@ -10,6 +10,10 @@ export type IdPrefix = "ses" | "run" | "msg" | "call" | "req" | "con" | "key" | 
 /** A session id is any string of 1–64 of these. */
 export const SESSION_ID = /^[A-Za-z0-9_-]{1,64}$/;
 
+/** Random bytes, drawn many at a time: drawing them costs more than the rest of an id. Each is used once. */
+const pool = new Uint8Array(1024);
+let used = pool.length;
+
 /** `<prefix>_` + 10 characters of clock (ms) + 16 of randomness (80 bits), base 32. */
 export function newId(prefix: IdPrefix, now: number = Date.now()): string {
   let time = "";
@@ -17,8 +21,11 @@ export function newId(prefix: IdPrefix, now: number = Date.now()): string {
     time = ALPHABET[rest % 32] + time;
     rest = Math.floor(rest / 32);
   }
-  const random = globalThis.crypto.getRandomValues(new Uint8Array(16));
+  if (used + 16 > pool.length) {
+    globalThis.crypto.getRandomValues(pool);
+    used = 0;
+  }
   let tail = "";
-  for (const byte of random) tail += ALPHABET[byte & 31];
+  for (const end = used + 16; used < end; used++) tail += ALPHABET[pool[used]! & 31];
   return `${prefix}_${time}${tail}`;
 }
