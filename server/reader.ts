@@ -1,10 +1,13 @@
 /**
- * An in-process reader of one run: gathers the events of the run that an input starts, and what `sendTo` answers. Owns a
- * queue that merges deltas while nobody reads, so it is bounded by the run's own text; never holds the run up.
+ * In-process readers: each gathers the events of the run that its input starts, and what `sendTo` answers. Owns queues that
+ * merge deltas while nobody reads and take nothing of other runs, so each is bounded by its own run; never holds one up.
  */
-import { ProtocolError } from "../protocol/errors.ts";
-import type { Message, RunReason, Usage } from "../protocol/content.ts";
+import { content as contentSchema } from "../protocol/content.ts";
+import type { Content, Message, RunReason, Usage } from "../protocol/content.ts";
 import type { EntryBodyOf } from "../protocol/entries.ts";
+import { ProtocolError } from "../protocol/errors.ts";
+import { checkJsonValue } from "../protocol/scan.ts";
+import { checkPayload } from "../protocol/values.ts";
 import type { AgentEvent } from "./hook.ts";
 
 /** One model call and the results of the tool calls that it asked for. */
@@ -25,11 +28,66 @@ export interface AgentResponse {
   readonly run: string;
 }
 
-export class RunReader {
+/** What one reader gives: an event, and with the last one the answer. */
+export interface ReadEvent {
+  readonly event: AgentEvent;
+  readonly response?: AgentResponse;
+}
+
+/** A content that an embedder sends, held to what the wire takes. Throws ProtocolError `bad-frame` or `too-large`. */
+export function checkContent(content: Content): Content {
+  const parsed = contentSchema.safeParse(content);
+  if (!parsed.success) throw new ProtocolError("bad-frame", `content: ${parsed.error.issues[0]?.message}`);
+  checkJsonValue(parsed.data);
+  checkPayload("content", parsed.data);
+  return parsed.data;
+}
+
+/** The readers of a runtime, by session. */
+export class Readers {
+  readonly #bySession = new Map<string, Set<RunReader>>();
+
+  get size(): number {
+    let size = 0;
+    for (const readers of this.#bySession.values()) size += readers.size;
+    return size;
+  }
+
+  take(session: string, event: AgentEvent): void {
+    for (const reader of this.#bySession.get(session) ?? []) reader.take(event);
+  }
+
+  /** Ends the readers of one session, or all: nothing will come any more. */
+  fail(session: string | undefined, error: ProtocolError): void {
+    const concerned = session === undefined ? [...this.#bySession.values()] : [this.#bySession.get(session)];
+    for (const readers of concerned) for (const reader of readers ?? []) reader.fail(error);
+  }
+
+  /** Reads from before `send`, so that nothing of the run it starts is missed. */
+  async *follow(session: string, send: () => Promise<{ input: string }>): AsyncGenerator<ReadEvent, void> {
+    const reader = new RunReader();
+    const readers = this.#bySession.get(session) ?? new Set();
+    this.#bySession.set(session, readers.add(reader));
+    try {
+      yield* reader.events((await send()).input);
+    } finally {
+      readers.delete(reader);
+      if (readers.size === 0) this.#bySession.delete(session);
+    }
+  }
+}
+
+class RunReader {
   #queue: AgentEvent[] = [];
   #wake: (() => void) | undefined;
+  #failure: ProtocolError | undefined;
+  /** Until it is known, every event may be of its run. */
+  #input: string | undefined;
+  #run: string | undefined;
+  #over = false;
 
   take(event: AgentEvent): void {
+    if (!this.#concerns(event)) return;
     const last = this.#queue.at(-1);
     if (
       event.type === "delta" &&
@@ -45,27 +103,43 @@ export class RunReader {
     this.#wake?.();
   }
 
+  fail(error: ProtocolError): void {
+    this.#failure ??= error;
+    this.#wake?.();
+  }
+
+  #concerns(event: AgentEvent): boolean {
+    if (this.#over) return false;
+    if (this.#input === undefined) return true;
+    if (event.type === "event") {
+      const body = event.event;
+      if (body.type === "run-started" && body.input === this.#input) this.#run = body.run;
+      const withdrawn = body.type === "input-withdrawn" && body.input === this.#input;
+      this.#over = withdrawn || (body.type === "run-finished" && body.run === this.#run);
+      if (withdrawn) return true;
+    }
+    return this.#run !== undefined && event.run === this.#run;
+  }
+
   /** The events of the run that this input starts. Throws ProtocolError `closed` when the input is withdrawn. */
-  async *events(input: string): AsyncGenerator<{ event: AgentEvent; response?: AgentResponse }, void> {
-    let run: string | undefined;
+  async *events(input: string): AsyncGenerator<ReadEvent, void> {
+    this.#input = input;
+    for (const event of this.#queue.splice(0)) this.take(event);
     const steps: { message: Message; results: EntryBodyOf<"tool-result">[] }[] = [];
     for (;;) {
       const event = this.#queue.shift();
       if (event === undefined) {
+        if (this.#failure !== undefined) throw this.#failure;
         await new Promise<void>((resolve) => (this.#wake = resolve));
         this.#wake = undefined;
         continue;
       }
       if (event.type === "delta") {
-        if (event.run === run) yield { event };
+        yield { event };
         continue;
       }
       const body = event.event;
-      if (body.type === "input-withdrawn" && body.input === input) {
-        throw new ProtocolError("closed", "the input was withdrawn");
-      }
-      if (body.type === "run-started" && body.input === input) ({ run } = body);
-      if (run === undefined || event.run !== run) continue;
+      if (body.type === "input-withdrawn") throw new ProtocolError("closed", "the input was withdrawn");
       if (body.type === "message" && body.message.role === "assistant")
         steps.push({ message: body.message, results: [] });
       if (body.type === "tool-result") steps.at(-1)?.results.push(body);

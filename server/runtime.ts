@@ -6,7 +6,7 @@
 import { hostname } from "node:os";
 import type { Actor, Content, ToolOffer } from "../protocol/content.ts";
 import { ProtocolError } from "../protocol/errors.ts";
-import type { SessionState } from "../protocol/frames.ts";
+import type { OpenRun, SessionState } from "../protocol/frames.ts";
 import { newId } from "../protocol/ids.ts";
 import { defineAgent } from "./agent/agent.ts";
 import type { Agent, AgentOptions } from "./agent/agent.ts";
@@ -16,7 +16,7 @@ import { chooseModels } from "./model/fallback.ts";
 import type { Model } from "./model/model.ts";
 import { silentLog } from "./observe/log.ts";
 import type { Log } from "./observe/log.ts";
-import { RunReader } from "./reader.ts";
+import { checkContent, Readers } from "./reader.ts";
 import type { AgentResponse } from "./reader.ts";
 import * as commands from "./session/commands.ts";
 import { createSession } from "./session/create.ts";
@@ -77,7 +77,7 @@ export class Runtime {
   readonly #node: string;
   readonly #now: () => number;
   readonly #retention: Retention | undefined;
-  readonly #watchers = new Map<string, Set<(event: AgentEvent) => void>>();
+  readonly #readers = new Readers();
   /** Called with every committed entry and delta of every session; must not throw. */
   onEvent: (event: AgentEvent) => void = () => {};
   #member: Member | undefined;
@@ -115,8 +115,8 @@ export class Runtime {
       agent: (name) => this.#agents.get(name),
       model: chooseModels((name) => options.models?.(name) ?? this.model),
       onCompact: (prompt) => this.hook.onCompact(prompt),
-      observe: (session, event) => this.#observe(session, event),
-      dropped: (session) => this.#dropped(session),
+      observe: (session, event, run) => this.#observe(session, event, run),
+      dropped: (session, cause) => this.#dropped(session, cause),
     };
     this.registry = new SessionRegistry(services);
     const { retentionDays } = options;
@@ -185,6 +185,7 @@ export class Runtime {
     clearTimeout(this.#recovery);
     await this.#retention?.close();
     await this.registry.close();
+    this.#readers.fail(undefined, new ProtocolError("closed", "the runtime was closed"));
     await this.commits.close();
     if (this.#member !== undefined) await this.store.leave(this.#member).catch(() => {});
     await this.store.close();
@@ -290,7 +291,12 @@ export class Runtime {
 
   // --- sending ---
 
-  /** Sends and runs to the end. Throws ProtocolError when the input is refused or withdrawn. */
+  /** In-process readers now: callers of `sendTo` and `streamTo` whose run has not ended. */
+  get readers(): number {
+    return this.#readers.size;
+  }
+
+  /** Sends and runs to the end. Throws ProtocolError when the input is refused or withdrawn, `closed` when all ends. */
   async sendTo(session: string, content: Content, sender = ""): Promise<AgentResponse> {
     let response: AgentResponse | undefined;
     for await (const event of this.#reader(session, content, sender)) response = event.response ?? response;
@@ -309,34 +315,25 @@ export class Runtime {
     sender: string,
   ): AsyncGenerator<{ event: AgentEvent; response?: AgentResponse }, void> {
     await this.start();
-    const reader = new RunReader();
-    const watch = (event: AgentEvent): void => reader.take(event);
-    const watchers = this.#watchers.get(id) ?? new Set();
-    this.#watchers.set(id, watchers.add(watch));
-    try {
-      const request = { key: newId("key"), content };
-      const caller = { actor: userActor(sender), everything: true };
-      const sent = await this.registry.with(id, (session) =>
+    const request = { key: newId("key"), content: checkContent(content) };
+    const caller = { actor: userActor(sender), everything: true };
+    yield* this.#readers.follow(id, () =>
+      this.registry.with(id, (session) =>
         commands.send(session, caller, request, { store: this.store, maxQueue: this.maxQueue }),
-      );
-      yield* reader.events(sent.input);
-    } finally {
-      watchers.delete(watch);
-      if (watchers.size === 0) this.#watchers.delete(id);
-    }
+      ),
+    );
   }
 
   // --- what sessions tell ---
 
-  #observe(session: SessionView, event: AgentEvent): void {
+  #observe(session: SessionView, event: AgentEvent, run: OpenRun | undefined): void {
     this.onEvent(event);
-    for (const watch of this.#watchers.get(session.id) ?? []) watch(event);
-    const { state } = session;
+    this.#readers.take(session.id, event);
     const context = {
       session: session.id,
       run: event.run,
-      agent: state.run?.agent ?? state.session.agent,
-      actor: state.run?.actor,
+      agent: run?.agent ?? session.state.session.agent,
+      actor: run?.actor,
     };
     // Called now, so that events keep their order; a slow or failing hook is its own affair.
     this.hook.onEvent(context, event).catch((error: unknown) => {
@@ -344,8 +341,12 @@ export class Runtime {
     });
   }
 
-  #dropped(session: SessionView): void {
+  #dropped(session: SessionView, cause: "deleted" | "lost"): void {
     this.registry.forget(session);
+    if (cause === "deleted") {
+      this.#readers.fail(session.id, new ProtocolError("closed", "the session was deleted"));
+      return;
+    }
     // Also when nothing was open: an append whose answer was lost may have opened it.
     this.#recoverSoon(RECOVERY_RETRY_MS);
   }

@@ -56,12 +56,12 @@ export const agentDefinition = z.strictObject({
 export type AgentOptions = z.input<typeof agentDefinition>;
 export type Agent = Readonly<z.infer<typeof agentDefinition>>;
 
-/** A frozen agent with its defaults filled in. Throws ZodError for a bad definition. */
+/** An agent with its defaults filled in, frozen to its depth. Throws ZodError for a bad definition. */
 export function defineAgent(options: AgentOptions): Agent {
-  const agent = agentDefinition.parse(options);
-  const { tools, fallback, headers, providerOptions = {} } = agent;
-  for (const part of [tools, fallback, headers, ...Object.values(providerOptions), providerOptions])
-    Object.freeze(part);
-  Object.freeze(agent.compaction);
-  return Object.freeze(agent);
+  return frozen(structuredClone(agentDefinition.parse(options)));
+}
+
+function frozen<T>(value: T): T {
+  if (typeof value === "object" && value !== null) for (const part of Object.values(value)) frozen(part);
+  return Object.freeze(value);
 }

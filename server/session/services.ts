@@ -4,7 +4,7 @@
  */
 import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
 import type { Actor } from "../../protocol/content.ts";
-import type { PartKind, SessionState } from "../../protocol/frames.ts";
+import type { OpenRun, PartKind, SessionState } from "../../protocol/frames.ts";
 import type { Agent } from "../agent/agent.ts";
 import type { Model } from "../model/model.ts";
 import type { Log } from "../observe/log.ts";
@@ -62,10 +62,10 @@ export interface SessionServices {
   model(agent: Agent): Model;
   /** May change the words that ask a model for a summary. */
   readonly onCompact: (prompt: string) => Promise<string>;
-  /** Every entry once it is committed, and every delta; must not throw. */
-  observe(session: SessionView, event: EventFrame | LiveDelta): void;
-  /** The session left memory by itself. */
-  dropped(session: SessionView): void;
+  /** Every entry once it is committed, and every delta, with the run that was open as it came; must not throw. */
+  observe(session: SessionView, event: EventFrame | LiveDelta, run: OpenRun | undefined): void;
+  /** The session left memory by itself: for good, or to be loaded anew. */
+  dropped(session: SessionView, cause: "deleted" | "lost"): void;
 }
 
 /** The session left memory between finding it and using it: find it again. */

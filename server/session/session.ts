@@ -85,6 +85,7 @@ export class Session {
     let after = before;
     const at = this.#services.now();
     const committed = entries.map(({ body, run, actor }) => {
+      const open = after.run;
       const entry: EventFrame = {
         type: "event",
         session: this.id,
@@ -99,7 +100,7 @@ export class Session {
       if (bytes.length > MAX_FRAME_BYTES)
         throw new ProtocolError("too-large", `a ${body.type} entry over a frame's limit`);
       after = fold(after, entry);
-      return { entry, bytes };
+      return { entry, bytes, run: after.run ?? open };
     });
     const result = await this.#services.commits.append({
       id: this.id,
@@ -123,7 +124,7 @@ export class Session {
       throw new SessionDropped(this.id);
     }
     this.feed.publish(committed, after);
-    for (const { entry } of committed) this.#services.observe(this, entry);
+    for (const { entry, run } of committed) this.#services.observe(this, entry, run);
     return { duplicate: false, seq: before.seq + 1 };
   }
 
@@ -201,7 +202,7 @@ export class Session {
         this.#services.log.debug({ session: this.id, err: error }, "release failed");
       });
     }
-    this.#services.dropped(this);
+    this.#services.dropped(this, "lost");
   }
 
   /** Deletes the session for ever; only inside `exclusive`. */
@@ -215,7 +216,7 @@ export class Session {
     this.slot.stop("deleted");
     this.compactor.stop();
     this.feed.detachAll("deleted");
-    this.#services.dropped(this);
+    this.#services.dropped(this, "deleted");
   }
 
   /** The process ends: the run is left as it is, its text in the slot; waits for the append in flight. */

@@ -167,15 +167,8 @@ export class RunSlot {
           const { offset } = placed;
           feed.broadcast({ type: "delta", channel: feed.channel, message, part, offset, text });
           this.#checkpointer.touch(grant, () => this.#checkpointNow());
-          this.#services.observe(session, {
-            type: "delta",
-            session: session.id,
-            run,
-            message,
-            part,
-            ...placed,
-            text,
-          });
+          const shown = { type: "delta" as const, session: session.id, run, message, part, ...placed, text };
+          this.#services.observe(session, shown, session.state.run);
         }
       }
     } catch (error) {
