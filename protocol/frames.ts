@@ -108,6 +108,7 @@ export const requests = {
   }),
   compact: request("compact", { session: sessionId }),
   fork: request("fork", { session: sessionId, at: seq.optional() }),
+  retry: request("retry", { session: sessionId, run: id, key: id }),
   offerTools: request("offerTools", {
     tools: z.array(toolSpecification).max(256),
     session: sessionId.optional(),
@@ -315,6 +316,7 @@ export const backedUp = z.object({
 });
 export type BackedUp = z.infer<typeof backedUp>;
 const committed = z.object({ seq });
+const sent = z.object({ seq, input: id, position: z.int().min(0), duplicate: z.boolean() });
 const page = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), cursor: cursor.optional() });
 
 export const results = {
@@ -330,7 +332,7 @@ export const results = {
   detach: z.object({}),
   close: committed,
   deleteSession: z.object({}),
-  send: z.object({ seq, input: id, position: z.int().min(0), duplicate: z.boolean() }),
+  send: sent,
   editInput: committed,
   withdrawInput: committed,
   cancel: z.object({ seq: seq.optional(), state: z.enum(["cancelling", "finished"]) }),
@@ -341,6 +343,7 @@ export const results = {
   updateSession: committed,
   compact: committed,
   fork: z.object({ session: sessionId }),
+  retry: sent,
   offerTools: z.object({ accepted: z.array(toolName) }),
   withdrawTools: z.object({}),
   drain: z.object({}),

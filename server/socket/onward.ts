@@ -1,9 +1,10 @@
 /**
- * The requests by which a conversation goes on in another way: its context summarized, or a fork of it. Owns what each
- * needs of the caller's rights; what it does is the session's.
+ * The requests by which a conversation goes on in another way: its context summarized, a fork of it, a
+ * run asked for again. Owns what each needs of the caller's rights; what it does is the session's.
  */
 import { ProtocolError } from "../../protocol/errors.ts";
 import { fork as forkSession } from "../session/fork.ts";
+import { retry as retryRun } from "../session/retry.ts";
 import { allows } from "./auth.ts";
 import { command, enter } from "./context.ts";
 import type { Handler } from "./context.ts";
@@ -21,4 +22,7 @@ const fork: Handler<"fork"> = (context, frame) =>
     return forkSession(runtime.registry, runtime.store, caller, state, frame.at);
   });
 
-export const onward = { compact, fork };
+const retry: Handler<"retry"> = ({ runtime, caller }, frame) =>
+  runtime.registry.with(frame.session, (session) => retryRun(session, caller, frame, runtime));
+
+export const onward = { compact, fork, retry };

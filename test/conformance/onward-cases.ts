@@ -1,6 +1,6 @@
 /**
- * Conformance cases of how a conversation goes on, as data: its context summarized, a fork of it. The form of a case and
- * what patterns mean is in cases.ts; the runner is wire.test.ts.
+ * Conformance cases of how a conversation goes on, as data: its context summarized, a fork of it, a run asked for
+ * again. The form of a case and what patterns mean is in cases.ts; the runner is wire.test.ts.
  */
 import { ANY, NONE } from "./cases.ts";
 import type { Case, Pattern, Step } from "./cases.ts";
@@ -10,6 +10,7 @@ const event = (type: string, more: Pattern = {}): Pattern => ({
   session: "$s",
   event: { type, ...more },
 });
+const FAILS = JSON.stringify({ script: [{ error: "broken" }] });
 const attached: Step[] = [
   { send: { type: "createSession", id: 1, agent: "demo" } },
   { expect: { type: "ok", id: 1, session: "$s" } },
@@ -89,6 +90,28 @@ export const ONWARD_CASES: readonly Case[] = [
       { expect: { type: "ok", id: 8, session: "$empty" } },
       { send: { type: "fork", id: 9, session: "$empty" } },
       { expect: { type: "error", id: 9, code: "conflict" } },
+    ],
+  },
+  {
+    name: "a run that failed is asked for again, once a key; one that answered is not",
+    steps: [
+      ...attached,
+      { send: { type: "send", id: 3, session: "$s", key: "k1", content: FAILS } },
+      { until: { type: "ok", id: 3 } },
+      { until: event("run-finished", { run: "$failed", reason: "error" }) },
+      { send: { type: "retry", id: 4, session: "$s", run: "$failed", key: "k2" } },
+      { until: event("input-queued", { input: "$input", key: "k2", content: FAILS, mode: "queue" }) },
+      { until: { type: "ok", id: 4, seq: "$seq", input: "$input", position: 0, duplicate: false } },
+      { until: event("run-finished", { reason: "error" }) },
+      { send: { type: "retry", id: 5, session: "$s", run: "$failed", key: "k2" } },
+      { expect: { type: "ok", id: 5, seq: "$seq", input: "$input", duplicate: true } },
+      { send: { type: "send", id: 6, session: "$s", key: "k3", content: "hello" } },
+      { until: { type: "ok", id: 6 } },
+      { until: event("run-finished", { run: "$answered", reason: "text" }) },
+      { send: { type: "retry", id: 7, session: "$s", run: "$answered", key: "k4" } },
+      { expect: { type: "error", id: 7, code: "conflict" } },
+      { send: { type: "retry", id: 8, session: "$s", run: "run_nobody", key: "k5" } },
+      { expect: { type: "error", id: 8, code: "not-found" } },
     ],
   },
 ];

@@ -55,6 +55,7 @@ function requestsOf(session: string, run: string, input: string): readonly (read
     ["offerTools", { session, tools: [{ name: "spy", inputSchema: {} }] }],
     ["compact", { session }],
     ["fork", { session }],
+    ["retry", { session, run, key: "key_3" }],
     ["answer", { session, request: "req_1", decision: "approve" }],
     ["grant", { session, user: "bob", role: "owner" }],
     ["revoke", { session, user: "ann" }],
