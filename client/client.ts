@@ -185,7 +185,9 @@ export class Client implements AsyncDisposable {
     fields: FieldsOf<T>,
     options?: RequestOptions,
   ): Promise<ResultOf<T>> {
-    const keyed = "key" in fields && (type === "send" || (type === "createSession" && "session" in fields));
+    const keyed =
+      "key" in fields &&
+      (type === "send" || type === "retry" || (type === "createSession" && "session" in fields));
     // `reject` asks to be refused at once while a run is open.
     const retry = keyed && !("mode" in fields && fields.mode === "reject");
     return this.#call(

@@ -34,6 +34,7 @@ export interface SessionClient {
 }
 
 const MAX_QUEUED_BYTES = 16 * 1024 * 1024;
+const COMPACT_MS = 10 * 60_000;
 
 export class SessionHandle {
   readonly id: string;
@@ -179,6 +180,40 @@ export class SessionHandle {
     const target = run ?? this.state?.run?.run;
     if (target === undefined) return { state: "finished" };
     return this.#client.request("cancel", { session: this.id, run: target }, options);
+  }
+
+  /**
+   * Asks again for what a run did not bring, the last one unless told: its input is queued anew, in this user's name.
+   * Resolves and rejects as `send` does; also `conflict` (the run is open, or it answered), `not-found`.
+   */
+  async retry(
+    run?: string,
+    options: RequestOptions & { readonly key?: string } = {},
+  ): Promise<ResultOf<"retry">> {
+    const { key = newId("key"), ...rest } = options;
+    const target = run ?? this.state?.lastRun?.run;
+    if (target === undefined) throw new ProtocolError("not-found", "no run has finished here");
+    return this.#client.request("retry", { session: this.id, run: target, key }, rest);
+  }
+
+  /**
+   * Has the agent's model sum up what was said, so that it reads the summary in its place; resolves when that is logged.
+   * Waits for the model: 10 minutes unless told. Rejects with ProtocolError `busy` (a run is open), `conflict` (nothing
+   * was answered since the last summary), `unavailable` (no summary came of it), ….
+   */
+  compact(options: RequestOptions = {}): Promise<ResultOf<"compact">> {
+    return this.#client.request("compact", { session: this.id }, { timeoutMs: COMPACT_MS, ...options });
+  }
+
+  /**
+   * Makes a session of this user's own that begins with what was said here up to `at`, the seq of a `run-finished` (the
+   * last one unless told), and resolves with its id. Rejects with ProtocolError `conflict` (no run has finished yet),
+   * `bad-frame` (no such place), `forbidden`.
+   */
+  async fork(options: RequestOptions & { readonly at?: number } = {}): Promise<string> {
+    const { at, ...rest } = options;
+    const fields = { session: this.id, ...(at === undefined ? {} : { at }) };
+    return (await this.#client.request("fork", fields, rest)).session;
   }
 
   /** A page of messages, oldest first: the newest ones, or with the `cursor` of a page those before it. */

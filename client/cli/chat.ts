@@ -36,12 +36,17 @@ ${COMMON_HELP}
 
 While chatting:
   /cancel        stop the answer that is being written
+  /retry         ask again for the answer that failed or was stopped
+  /compact       have the agent sum up what was said, and go on from that
+  /fork          make a session of your own that begins with this one's messages
   /help          print these
   /quit          leave; the session and its answer go on
   //text         a message that begins with a slash
 `;
 
-const COMMANDS = "/cancel stops the answer, /quit leaves, //text sends text that begins with a slash";
+const COMMANDS =
+  "/cancel stops the answer, /retry asks for it again, /compact sums up what was said, /fork makes a session " +
+  "that begins like this one, /quit leaves, //text sends text that begins with a slash";
 /** How long a piped message may wait for the server. */
 const PIPED_SEND_MS = 120_000;
 
@@ -166,10 +171,14 @@ class Room {
         await this.#handle(line);
       } catch (error) {
         this.#failed = true;
-        const code = error instanceof ProtocolError ? `${error.code}: ` : "";
-        this.#output.notice(`${code}${oneLine(error instanceof Error ? error.message : String(error))}`);
+        this.#refused(error);
       }
     });
+  }
+
+  #refused(error: unknown): void {
+    const code = error instanceof ProtocolError ? `${error.code}: ` : "";
+    this.#output.notice(`${code}${oneLine(error instanceof Error ? error.message : String(error))}`);
   }
 
   async #handle(line: string): Promise<void> {
@@ -179,6 +188,12 @@ class Room {
     switch (line.trim()) {
       case "/cancel":
         return this.#cancel();
+      case "/retry":
+        return this.#retry();
+      case "/compact":
+        return this.#compact();
+      case "/fork":
+        return this.#fork();
       case "/quit":
         this.#leave(this.#failed ? 1 : 0);
         return;
@@ -202,6 +217,34 @@ class Room {
     const run = this.#session.state?.run?.run;
     if (run === undefined) this.#output.notice("nothing is being written");
     else await this.#session.cancel(run, { timeoutMs: PIPED_SEND_MS });
+  }
+
+  async #retry(): Promise<void> {
+    await this.#answered();
+    const last = this.#session.state?.lastRun;
+    if (last === undefined) return this.#output.notice("nothing was answered yet");
+    const ok = await this.#session.retry(last.run, { timeoutMs: PIPED_SEND_MS });
+    this.#own.sent(ok.input);
+  }
+
+  async #compact(): Promise<void> {
+    await this.#answered();
+    const compacting = this.#session.compact();
+    // Whoever types need not wait for the model.
+    if (this.#interactive) compacting.catch((error: unknown) => this.#refused(error));
+    else await compacting;
+  }
+
+  async #fork(): Promise<void> {
+    await this.#answered();
+    const id = oneLine(await this.#session.fork({ timeoutMs: PIPED_SEND_MS }), 64);
+    this.#output.notice(`forked: ${ownCommand()} chat ${id}`);
+  }
+
+  /** Lines of a pipe are about what the lines before them have brought. */
+  async #answered(): Promise<void> {
+    await this.#caughtUp();
+    if (!this.#interactive) await this.#own.allOver();
   }
 
   async #caughtUp(): Promise<void> {

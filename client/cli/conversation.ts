@@ -89,6 +89,8 @@ export class Conversation {
   }
 
   #answered({ message, incomplete }: EntryBodyOf<"message">): void {
+    // Of a fork's first messages no run tells whose they are.
+    this.#agent = nameOf(message.author.name);
     for (const delta of this.#shown.commit(message)) if (delta.kind === "text") this.#text(delta);
     this.end();
     if (incomplete) this.#line("  [incomplete]", "warning");
