@@ -55,6 +55,8 @@ export class SessionRegistry {
   async with<T>(id: string, use: (session: Session) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       const session = await this.#find(id);
+      if (session.dropped && attempt < MAX_RETRIES) continue;
+      // In the turn of that check, so that it cannot leave between being found and being held.
       session.users++;
       try {
         return await use(session);
