@@ -127,7 +127,7 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
       return clear;
     };
     const onCancel = (): void => inbox.push({ type: "cancel" });
-    const onStop = (): void => inbox.push({ type: "stop", cancelCalls: stop.reason === "deleted" });
+    const onStop = (): void => inbox.push({ type: "stop" });
 
     /** Sends the current lease; entries when that certainly failed. */
     const send = (): boolean => {
@@ -302,7 +302,6 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
             last = [ended("outcome-unknown", unknownError)];
             break outcome;
           case "stop":
-            if (event.cancelCalls) lease?.cancel("deleted");
             return;
         }
       }
@@ -313,7 +312,11 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
       cancel.removeEventListener("abort", onCancel);
       stop.removeEventListener("abort", onStop);
       for (const clear of timers) clear();
-      if (lease !== undefined) router.release(lease, !settled);
+      if (lease !== undefined) {
+        // Nobody will take this call up again.
+        if (!settled && stop.reason === "deleted") lease.cancel("deleted");
+        router.release(lease, !settled);
+      }
       router.close(ticket, settled);
     }
   }

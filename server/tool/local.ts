@@ -19,7 +19,7 @@ export interface ExecuteContext {
   /** Unique to the call, the same for each attempt. */
   readonly call: string;
   readonly signal: AbortSignal;
-  progress(value: JsonValue): void;
+  readonly progress: (value: JsonValue) => void;
 }
 
 /** Its return value becomes the output by the rules of JSON.stringify; what it throws becomes an error result. */
@@ -66,7 +66,8 @@ export class LocalHost implements ToolHost {
     const reference = { session: call.session, call: call.call, attempt: call.attempt };
     let answer;
     try {
-      const output = await execute(call.input, {
+      // A copy: the input is in the session's state, which is what its log folds to.
+      const output = await execute(structuredClone(call.input), {
         session: call.session,
         run: call.run,
         agent: call.agent,

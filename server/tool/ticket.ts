@@ -29,7 +29,7 @@ export type CallEvent =
   | { readonly type: "deadline" }
   | { readonly type: "cancel" }
   | { readonly type: "cancel-unanswered" }
-  | { readonly type: "stop"; readonly cancelCalls: boolean };
+  | { readonly type: "stop" };
 
 /** One open call as the router knows it: where its events go, and who was given which attempt. */
 export interface Ticket {
