@@ -241,6 +241,8 @@ inTerminals(
   "two people in terminals see the same conversation, each message once, whoever types meanwhile",
   async () => {
     const ann = person("ann");
+    // The prompt is there first on a busy machine, and the session's line is written above it.
+    await ann.sees(/^# session ses_\w+/m);
     await ann.sees(/^ann>/m);
     const id = session(ann.terminal.rows);
     const bob = person("bob", [id]);
