@@ -1,12 +1,13 @@
 /**
- * What the suites of the seed asserted of its loop, messages, dispatch and persistence, the later additions that were worth
- * keeping included. Its events by our names: TextDelta and ThinkingDelta are deltas, ToolCallsStart is the message with
- * calls, ToolResult is tool-result, ToolCallsComplete is step-finished, Done is run-finished.
+ * The rest of what the seed's suites asserted, at the edges of its methods and its loop: what is listed, forwarded, seen
+ * and kept. Its events by our names: TextDelta and ThinkingDelta are deltas, ToolCallsStart is the message with calls,
+ * ToolCallsComplete is step-finished, Done is run-finished.
  */
 import type { AgentEvent } from "../../../server/hook.ts";
 import { ModelError } from "../../../server/model/model.ts";
 import type { AgentResponse } from "../../../server/reader.ts";
 import { EmbeddedStore } from "../../../server/store/embedded.ts";
+import { MemoryStore } from "../../../server/store/memory.ts";
 import type { LocalTool } from "../../../server/tool/local.ts";
 import { temporaryDirectory } from "../../support/process.ts";
 import {
@@ -21,14 +22,14 @@ import {
   type RuntimeSetup,
 } from "../../support/runtime.ts";
 import { assert, suite } from "../../support/suite.ts";
-import { deferred } from "../../support/wait.ts";
 import { TestProvider, tool as offered } from "../tool/provider.ts";
 
-const test = suite("the seed's loop");
+const test = suite("the rest of the seed's behaviours");
 test.after.each(closeRuntimes);
 
 const echo: LocalTool = { name: "echo", inputSchema: {}, execute: (input) => input };
 const DONE = [says("done"), finishes()];
+const talk = (): TestModel => new TestModel(DONE);
 
 async function respond(setup: RuntimeSetup): Promise<AgentResponse> {
   const { runtime } = await startRuntime({ tools: [echo], ...setup });
@@ -52,32 +53,61 @@ function nameOf(event: AgentEvent): string {
     : body.message.role;
 }
 
-// --- loop ---
+async function collect(stream: AsyncIterable<AgentEvent>): Promise<AgentEvent[]> {
+  const events: AgentEvent[] = [];
+  for await (const event of stream) events.push(event);
+  return events;
+}
 
-test("text: one iteration", async () => {
-  const response = await respond({ model: new TestModel(DONE) });
-  assert.equal([response.iterations, response.steps.length, response.stopReason], [1, 1, "text"]);
-});
+const typeOf = (event: AgentEvent): string => (event.type === "event" ? event.event.type : event.type);
 
-test("a tool, then text: two iterations, two steps", async () => {
-  const response = await respond({ model: new TestModel([calls("echo"), finishes("tool-calls")], DONE) });
-  assert.equal([response.iterations, response.steps.length, response.finalResponse], [2, 2, "done"]);
-});
-
-test("calls start, their results come, then the step is complete", async () => {
-  const types = await eventsOf({ model: new TestModel([calls("echo"), finishes("tool-calls")], DONE) });
-  const order = ["message with calls", "tool-result", "step-finished"].map((type) => types.indexOf(type));
-  assert.ok(order[0]! >= 0 && order[0]! < order[1]! && order[1]! < order[2]!, types.join());
-});
-
-test("two calls in one step have two results", async () => {
-  const response = await respond({
-    model: new TestModel([calls("echo", 1), calls("echo", 2), finishes("tool-calls")], DONE),
-  });
+test("all agents are listed; one of the same name takes the place of the first", async () => {
+  const { runtime } = await startRuntime();
+  await runtime.addAgent({ name: "b" });
+  await runtime.addAgent({ name: "a" });
+  await runtime.addAgent({ name: "b", description: "new" });
   assert.equal(
-    response.steps[0]?.results.map(({ output }) => output),
-    [1, 2],
+    runtime.agents().map(({ name }) => name),
+    ["a", "b", "demo"],
   );
+  assert.is(runtime.agent("b")?.description, "new");
+});
+
+test("a session keeps its id in another runtime", async () => {
+  const store = new MemoryStore();
+  const first = await startRuntime({ model: talk(), store });
+  const id = await first.runtime.createSession("demo");
+  await first.runtime.sendTo(id, "hi");
+  await closeRuntimes();
+  const second = await startRuntime({ model: talk(), store });
+  assert.is((await second.runtime.session(id))?.messages.length, 2);
+  await second.runtime.sendTo(id, "hi again");
+  assert.is((await second.runtime.session(id))?.messages.length, 4);
+});
+
+test("what a stream yields is what its hook is told of the run", async () => {
+  const told: AgentEvent[] = [];
+  const hook = { onEvent: (_context: unknown, event: AgentEvent) => void told.push(event) };
+  const { runtime } = await startRuntime({
+    hook,
+    model: new TestModel([thinks("hm"), calls("nobody"), finishes("tool-calls")], [says("done"), finishes()]),
+  });
+  const events = await collect(runtime.streamTo(await runtime.createSession("demo"), "go"));
+  const joined = (all: AgentEvent[]): string[] =>
+    all.map(typeOf).filter((type, n, types) => type !== "delta" || types[n - 1] !== "delta");
+  assert.equal(joined(events), joined(told.filter(({ run }) => run !== undefined)));
+});
+
+test("a failing model ends the stream with an error, and the next send works", async () => {
+  const { runtime } = await startRuntime({
+    model: new TestModel(() => {
+      throw new ModelError("down", "the provider is down");
+    }, [says("back"), finishes()]),
+  });
+  const id = await runtime.createSession("demo");
+  const last = (await collect(runtime.streamTo(id, "hi"))).at(-1);
+  assert.ok(last?.type === "event" && last.event.type === "run-finished" && last.event.reason === "error");
+  assert.is((await runtime.sendTo(id, "hi")).finalResponse, "back");
 });
 
 test("sixteen iterations at most, unless told; at most two when told two", async () => {
@@ -86,26 +116,6 @@ test("sixteen iterations at most, unless told; at most two when told two", async
   assert.equal([usual.stopReason, usual.iterations], ["max-steps", 16]);
   const two = await respond({ model: model(), agent: { maxSteps: 2 } });
   assert.equal([two.stopReason, two.iterations], ["max-steps", 2]);
-});
-
-test("an empty reply is no action", async () => {
-  assert.is((await respond({ model: new TestModel([finishes()]) })).stopReason, "no-action");
-});
-
-test("a provider's error ends the run as an error, with its words", async () => {
-  const response = await respond({
-    model: new TestModel(() => {
-      throw new ModelError("down", "the provider is down");
-    }),
-  });
-  assert.equal([response.stopReason, response.error?.message], ["error", "the provider is down"]);
-});
-
-test("thinking is surfaced", async () => {
-  assert.equal((await eventsOf({ model: new TestModel([thinks("hm"), ...DONE]) })).slice(2, 4), [
-    "reasoning",
-    "text",
-  ]);
 });
 
 test("all events are forwarded, the end too, and nothing comes after it", async () => {
@@ -128,124 +138,12 @@ test("all events are forwarded, the end too, and nothing comes after it", async 
   );
 });
 
-// --- one step ---
-
-test("a step leaves the input, the asking and its result in the history", async () => {
-  const model = new TestModel([calls("echo", { a: 1 }), finishes("tool-calls")], DONE);
-  await respond({ model });
-  assert.equal(
-    model.requests[1]?.messages.map(({ role }) => role),
-    ["user", "assistant", "tool"],
-  );
-});
-
-test("a call that nobody executes is answered, not left open", async () => {
-  const model = new TestModel([calls("echo"), finishes("tool-calls")], DONE);
-  const response = await respond({ model, tools: [] });
-  assert.equal(
-    response.steps[0]?.results.map(({ outcome }) => outcome),
-    ["unavailable"],
-  );
-  assert.is(response.stopReason, "text");
-});
-
 test("an assistant that only calls has no text part, one that only speaks no call", async () => {
   const response = await respond({ model: new TestModel([calls("echo"), finishes("tool-calls")], DONE) });
   assert.equal(
     response.steps.map(({ message }) => message.parts.map(({ type }) => type)),
     [["dynamic-tool"], ["text"]],
   );
-});
-
-// --- later additions ---
-
-test("calls run at the same time: the last to begin may be the first to end", async () => {
-  const stored = [deferred(), deferred(), deferred()];
-  const response = await respond({
-    model: new TestModel(
-      [calls("slow", 0), calls("slow", 1), calls("slow", 2), finishes("tool-calls")],
-      DONE,
-    ),
-    // Each waits until the one after it has its result in the log.
-    tools: [
-      {
-        name: "slow",
-        inputSchema: {},
-        execute: (n) => stored[(n as number) + 1]?.promise.then(() => n) ?? n,
-      },
-    ],
-    hook: {
-      onEvent: (_context, event) => {
-        if (event.type === "event" && event.event.type === "tool-result")
-          stored[event.event.output as number]?.resolve();
-      },
-    },
-  });
-  assert.equal(
-    response.steps[0]?.results.map(({ output }) => output),
-    [2, 1, 0],
-  );
-  const asked = response.steps[0]?.message.parts.map((part) =>
-    part.type === "dynamic-tool" ? part.input : part.type,
-  );
-  assert.equal(asked, [0, 1, 2], "in the history they stand as they were asked");
-});
-
-test("a tool's error is marked, and its words are in the history", async () => {
-  const model = new TestModel([calls("bad"), finishes("tool-calls")], DONE);
-  const response = await respond({
-    model,
-    tools: [
-      {
-        name: "bad",
-        inputSchema: {},
-        execute: () => {
-          throw new Error("no such file");
-        },
-      },
-    ],
-  });
-  assert.is(response.steps[0]?.results[0]?.outcome, "error");
-  const read = model.requests[1]?.messages.at(-1);
-  assert.ok(read?.role === "tool" && read.results[0]?.ok === false);
-  assert.match(JSON.stringify(read), /no such file/);
-});
-
-test("text and thinking are parts of their own, in order, closed before the calls", async () => {
-  const response = await respond({
-    model: new TestModel(
-      [thinks("a"), says("b"), thinks("c", "1"), calls("echo"), finishes("tool-calls")],
-      DONE,
-    ),
-  });
-  assert.equal(
-    response.steps[0]?.message.parts.map(({ type }) => type),
-    ["reasoning", "text", "reasoning", "dynamic-tool"],
-  );
-});
-
-test("usage and model are in the end", async () => {
-  const response = await respond({ model: new TestModel([calls("echo"), finishes("tool-calls")], DONE) });
-  assert.equal([response.model, response.usage], ["test", { inputTokens: 6, outputTokens: 4 }]);
-});
-
-// --- dispatch ---
-
-test("a filter shows and executes what it names; an empty one shows all", async () => {
-  const tools = ["a", "b"].map((name) => ({ ...echo, name }));
-  for (const [filter, shown, outcomes] of [
-    [["a"], ["a"], ["ok", "unavailable"]],
-    [[], ["a", "b"], ["ok", "ok"]],
-    [["nobody"], [], ["unavailable", "unavailable"]],
-  ] as const) {
-    const model = new TestModel([calls("a"), calls("b"), finishes("tool-calls")], DONE);
-    const response = await respond({ model, tools, agent: { tools: [...filter] } });
-    assert.equal(
-      model.requests[0]?.tools.map(({ name }) => name),
-      shown,
-    );
-    assert.equal(response.steps[0]?.results.map(({ outcome }) => outcome).toSorted(), outcomes.toSorted());
-  }
 });
 
 test("tools of another scope are rejected at the dispatch, whatever the prompt says", async () => {
@@ -270,8 +168,6 @@ test("a tool that was registered later is the next run's", async () => {
     [0, 1],
   );
 });
-
-// --- persistence ---
 
 test("a session's history is the same after a restart, calls and results included", async () => {
   const directory = temporaryDirectory();
