@@ -6,7 +6,7 @@
 import { decodeTrusted, EncodedFrame, encodeFrame } from "../../protocol/codec.ts";
 import type { EventFrame } from "../../protocol/entries.ts";
 import type { Position } from "../../protocol/content.ts";
-import type { ResultOf, ServerFrame, SessionState } from "../../protocol/frames.ts";
+import type { ResultOf, ServerFrame, ServerFrameOf, SessionState } from "../../protocol/frames.ts";
 import { DEFAULT_TAIL } from "../../protocol/version.ts";
 import type { Store } from "../store/store.ts";
 import { listedInfo } from "./listing.ts";
@@ -34,15 +34,18 @@ export class Feed {
   readonly live = new LiveText();
   state: SessionState;
   readonly #store: Store;
+  readonly #onFault: (error: unknown) => void;
   readonly #readers = new Map<Subscriber, object>();
   readonly #liveSet = new Set<Subscriber>();
   #recent: { seq: number; epoch: number; frame: EncodedFrame }[] = [];
   #recentBytes = 0;
 
-  constructor(id: string, state: SessionState, store: Store) {
+  /** `onFault`: what a reader's replay failed of. */
+  constructor(id: string, state: SessionState, store: Store, onFault: (error: unknown) => void) {
     this.id = id;
     this.state = state;
     this.#store = store;
+    this.#onFault = onFault;
   }
 
   get subscribers(): number {
@@ -75,7 +78,8 @@ export class Feed {
 
   /**
    * Adds a reader: `reply` is called with what `ok` carries, then entries follow, then `live`. A second attach of the same
-   * reader replaces the first. Resolves when the reader is live or has left.
+   * reader replaces the first. Resolves when the reader is live or has left; what fails after the answer is told to it as
+   * `detached`, what fails before is thrown.
    */
   async attach(
     reader: Subscriber,
@@ -86,6 +90,28 @@ export class Feed {
     this.#readers.set(reader, turn);
     this.#liveSet.delete(reader);
     const current = (): boolean => this.#readers.get(reader) === turn && !reader.gone;
+    let answered = false;
+    const answer = (result: ResultOf<"attach">): void => {
+      answered = true;
+      reply(result);
+    };
+    try {
+      await this.#follow(reader, request, answer, current);
+    } catch (error) {
+      if (this.#readers.get(reader) === turn) this.#readers.delete(reader);
+      else if (answered) return;
+      if (!answered) throw error;
+      this.#onFault(error);
+      reader.deliver(this.#detached("unavailable"));
+    }
+  }
+
+  async #follow(
+    reader: Subscriber,
+    request: AttachRequest,
+    reply: (result: ResultOf<"attach">) => void,
+    current: () => boolean,
+  ): Promise<void> {
     const { after } = request;
     const valid = after !== undefined && (await this.#isValid(after));
     if (!current()) return;
@@ -125,11 +151,15 @@ export class Feed {
   }
 
   /** Ends every subscription, with the reason. */
-  detachAll(reason: "deleted" | "forbidden" | "position-lost" | "unavailable"): void {
-    const frame = new EncodedFrame(encodeFrame({ type: "detached", session: this.id, reason }));
+  detachAll(reason: ServerFrameOf<"detached">["reason"]): void {
+    const frame = this.#detached(reason);
     for (const reader of this.#readers.keys()) reader.deliver(frame);
     this.#readers.clear();
     this.#liveSet.clear();
+  }
+
+  #detached(reason: ServerFrameOf<"detached">["reason"]): EncodedFrame {
+    return new EncodedFrame(encodeFrame({ type: "detached", session: this.id, reason }));
   }
 
   #enter(reader: Subscriber): void {

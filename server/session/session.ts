@@ -50,7 +50,9 @@ export class Session {
   ) {
     this.id = id;
     this.#services = services;
-    this.feed = new Feed(id, state, services.store);
+    this.feed = new Feed(id, state, services.store, (error) =>
+      services.log.error({ session: id, err: error }, "a replay failed"),
+    );
     this.#grant = from.grant;
     this.#snapshotSeq = from.snapshotSeq ?? 0;
     this.slot = new RunSlot(this, services, from.checkpoint);

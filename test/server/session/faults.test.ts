@@ -214,6 +214,49 @@ test("a full queue is told as unavailable, with the time to wait", async () => {
   assert.is((await runtime.run(session, "hello")).reason, "text");
 });
 
+test("a replay that cannot be read ends for its reader, who is told, and can be asked for again", async () => {
+  const store = new TestStore();
+  const runtime = await startRuntime({ store, model: new TestModel([says("well"), finishes()]) });
+  const session = await runtime.session();
+  for (let n = 0; n < 70; n++) await runtime.run(session, `input ${n}`);
+  const { registry } = runtime.runtime;
+  const empty = () =>
+    until(async () => (await registry.unloadIdle(-1), registry.size === 0), 5_000, "an empty registry");
+  await empty();
+  for (const pages of [0, 1]) {
+    const reader = new TestReader();
+    store.failReads(pages);
+    // What comes after the answer is no second answer.
+    await reader.attach(runtime, session, { after: { epoch: 0, seq: 0 } });
+    store.failReads(Infinity);
+    assert.is(reader.answer?.mode, "events");
+    assert.equal(reader.frames.at(-1), { type: "detached", session, reason: "unavailable" });
+    await empty();
+    await reader.attach(runtime, session, { after: { epoch: 0, seq: reader.seqs.at(-1) ?? 0 } });
+    assert.is(reader.frames.at(-1)?.type, "live");
+    await registry.with(session, async (held) => void held.feed.detach(reader));
+    await empty();
+  }
+});
+
+test("a position that cannot be checked is an error, and leaves no reader behind", async () => {
+  const store = new TestStore();
+  const runtime = await startRuntime({ store, model: new TestModel([says("well"), finishes()]) });
+  const session = await runtime.session();
+  for (let n = 0; n < 70; n++) await runtime.run(session, `input ${n}`);
+  const { registry } = runtime.runtime;
+  await until(async () => (await registry.unloadIdle(-1), registry.size === 0), 5_000, "an empty registry");
+  await runtime.state(session);
+  const reader = new TestReader();
+  store.failReads(0);
+  await assert.rejects(
+    reader.attach(runtime, session, { after: { epoch: 1, seq: 3 } }),
+    StoreUnavailableError,
+  );
+  store.failReads(Infinity);
+  assert.is(registry.peek(session)?.feed.subscribers, 0);
+});
+
 test("one session's fault is its own", async () => {
   const store = new TestStore();
   const gate = deferred();

@@ -3,7 +3,8 @@
  * call around the real store; the store itself is the one that embedders use.
  */
 import { MemoryStore } from "../../../server/store/memory.ts";
-import type { AppendItem, AppendResult } from "../../../server/store/store.ts";
+import { StoreUnavailableError } from "../../../server/store/store.ts";
+import type { AppendItem, AppendResult, StoredEntry } from "../../../server/store/store.ts";
 import { deferred, type Deferred } from "../../support/wait.ts";
 
 type Fault = "not written" | "written, and the answer lost";
@@ -11,12 +12,23 @@ type Fault = "not written" | "written, and the answer lost";
 export class TestStore extends MemoryStore {
   #fault: Fault | undefined;
   #wanted: (batch: readonly AppendItem[]) => boolean = () => true;
+  #reads = Infinity;
   #gate: { arrived: Deferred<void>; open: Deferred<void> } | undefined;
 
   /** The next append (that the test wants) comes to nothing certain. */
   failNext(fault: Fault, wanted: (batch: readonly AppendItem[]) => boolean = () => true): void {
     this.#fault = fault;
     this.#wanted = wanted;
+  }
+
+  /** Lets so many more reads through, and none after. */
+  failReads(after: number): void {
+    this.#reads = after;
+  }
+
+  override read(...given: Parameters<MemoryStore["read"]>): Promise<StoredEntry[]> {
+    if (this.#reads-- > 0) return super.read(...given);
+    return Promise.reject(new StoreUnavailableError("the disk is gone"));
   }
 
   /** Holds the next append; resolves when it is there, with the way to let it go on. */
