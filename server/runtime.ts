@@ -4,6 +4,7 @@
  * decision that belongs to a session.
  */
 import { hostname } from "node:os";
+import { userId } from "../protocol/content.ts";
 import type { Actor, Content, ToolOffer } from "../protocol/content.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import type { OpenRun, SessionState } from "../protocol/frames.ts";
@@ -354,12 +355,10 @@ export class Runtime {
 
 /** The actor that an embedder's words make; nobody has verified it. */
 function userActor(name: string): Actor {
-  return {
-    kind: "user",
-    id: name === "" ? "local" : name,
-    name: name === "" ? "local" : name,
-    verified: false,
-  };
+  const id = name === "" ? "local" : name;
+  if (!userId.safeParse(id).success || !id.isWellFormed())
+    throw new ProtocolError("bad-frame", "a user's name is 1–128 characters of well-formed text");
+  return { kind: "user", id, name: id, verified: false };
 }
 
 function everything(): { actor: Actor; everything: true } {

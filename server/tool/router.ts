@@ -4,6 +4,7 @@
  * never writes to a log: it pushes events into the ticket of the call.
  */
 import type { JsonValue, ToolSpecification, Verdict } from "../../protocol/content.ts";
+import { ProtocolError } from "../../protocol/errors.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { Inbox } from "./inbox.ts";
 import type { RegisteredTool, Scope, ToolRegistry } from "./registry.ts";
@@ -85,6 +86,10 @@ export class Router {
 
   /** Adds a provider's tools; all or none. Throws ProtocolError `conflict` or `bad-frame`. */
   offer(id: string, host: ToolHost, offer: Offer): string[] {
+    const names = offer.tools.map((tool) => tool.name);
+    const once = new Set<string>();
+    const twice = names.find((name) => once.size === once.add(name).size);
+    if (twice !== undefined) throw new ProtocolError("bad-frame", `tools: ${twice} is offered twice`);
     for (const tool of offer.tools) this.#registry.admit(offer.scope, tool);
     const provider = this.#provider(id);
     provider.forget?.();
@@ -104,7 +109,7 @@ export class Router {
     provider.host = host;
     this.#readopt(provider, host);
     for (const pool of pools) this.#serve(pool);
-    return offer.tools.map((tool) => tool.name);
+    return names;
   }
 
   /** Takes tools back (all when no names are given); calls in flight go on. */

@@ -138,6 +138,15 @@ test("a sender is named and not verified", async () => {
   );
 });
 
+test("a user whom no peer could read of is refused", async () => {
+  const { runtime } = await startRuntime();
+  const session = await runtime.createSession("demo");
+  for (const name of ["__proto__", "x".repeat(129), "half \ud800"]) {
+    assert.is(await codeOf(runtime.createSession("demo", name)), "bad-frame");
+    assert.is(await codeOf(runtime.sendTo(session, "hello", name)), "bad-frame");
+  }
+});
+
 test("readers in one session each follow the run of their own input", async () => {
   const { runtime } = await startRuntime();
   const session = await runtime.createSession("demo");

@@ -223,6 +223,27 @@ test("a provider that is gone for good is forgotten with its tools", async () =>
   b.offer([tool("work", { effect: "once" })]);
 });
 
+test("a tool that is named twice in one offer is refused, and so is the whole offer", async () => {
+  const { runtime } = await startRuntime();
+  const a = new TestProvider(runtime, "prv_a");
+  assert.throws(
+    () => a.offer([tool("one"), tool("two"), tool("two", { effect: "once" })]),
+    /two is offered twice/,
+  );
+  assert.equal(runtime.tools.visible([], ""), []);
+});
+
+test("an offer is taken whole or not at all", async () => {
+  const { runtime } = await startRuntime();
+  new TestProvider(runtime, "prv_a").offer([tool("two")]);
+  const b = new TestProvider(runtime, "prv_b");
+  assert.throws(() => b.offer([tool("one"), tool("two", { effect: "once" })]), /another effect/);
+  assert.equal(
+    runtime.tools.visible([], "").map(({ specification }) => specification.name),
+    ["two"],
+  );
+});
+
 test("how many providers a tool has, and how busy they are", async () => {
   const run = await callsOf({ times: 3, providers: ["prv_a", "prv_b"] });
   const [a, b] = run.by;
