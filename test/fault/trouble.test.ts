@@ -21,7 +21,7 @@ import { Load } from "./trouble.ts";
 
 const LISTENING = /^haulout listening on (http:\/\/\S+)$/;
 const MOUNT = 'mount -t tmpfs -o size=24m,mode=700 none "$1" && cd "$1" && shift && exec "$@"';
-const READ_ONLY = `mount -t tmpfs none "$1" && mkdir "$1/data" && mount -o remount,ro "$1" && shift && exec "$@"`;
+const READ_ONLY = `mount -t tmpfs none "$1" && mkdir "$1/data" && mount -o remount,bind,ro "$1" && shift && exec "$@"`;
 const test = suite("a server on a bad disk");
 
 /** How to run a command with a mount namespace of its own, as root or in a user namespace. */
