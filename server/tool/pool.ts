@@ -49,6 +49,13 @@ export function hasHost(pool: Pool): boolean {
   return false;
 }
 
+/** Whether nobody of it is here, and nothing is at work or waits for them to come back. */
+export function isForsaken(pool: Pool): boolean {
+  if (hasHost(pool) || pool.waiters.length > 0) return false;
+  for (const provider of pool.providers) if (provider.leases.size > 0) return false;
+  return true;
+}
+
 export function poolKey(scope: Scope, name: string): string {
   return scope === SERVER_SCOPE ? name : `${scope}/${name}`;
 }

@@ -37,8 +37,11 @@ export class ToolRegistry {
     return this.get(SERVER_SCOPE, name)?.inProcess === true && this.remove(SERVER_SCOPE, name);
   }
 
-  /** Whether an offer may enter: throws ProtocolError `conflict` with what stands in its way, `bad-frame` for its schema. */
-  admit(scope: Scope, specification: ToolSpecification): void {
+  /**
+   * Whether an offer may enter: throws ProtocolError `conflict` with what stands in its way, `bad-frame` for its schema.
+   * False: it may, in place of another kind of the tool that gives way.
+   */
+  admit(scope: Scope, specification: ToolSpecification, givesWay = false): boolean {
     this.#check(specification);
     const { name } = specification;
     const reserved = this.get(SERVER_SCOPE, name);
@@ -48,9 +51,10 @@ export class ToolRegistry {
       });
     }
     const present = this.get(scope, name);
-    if (present === undefined) return;
+    if (present === undefined) return true;
     for (const field of ["inputSchema", "outputSchema", "effect"] as const) {
       if (canonicalSchema(present.specification[field]) !== canonicalSchema(specification[field])) {
+        if (givesWay) return false;
         throw new ProtocolError("conflict", `tool ${name} is offered with another ${field}`, {
           details: {
             tool: name,
@@ -61,6 +65,7 @@ export class ToolRegistry {
         });
       }
     }
+    return true;
   }
 
   add(scope: Scope, specification: ToolSpecification): void {

@@ -8,7 +8,7 @@ import { ProtocolError } from "../../protocol/errors.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { Inbox } from "./inbox.ts";
 import type { RegisteredTool, Scope, ToolRegistry } from "./registry.ts";
-import { choose, hasHost, poolKey } from "./pool.ts";
+import { choose, hasHost, isForsaken, poolKey } from "./pool.ts";
 import type { Pool, PooledProvider } from "./pool.ts";
 import { Lease } from "./ticket.ts";
 import type { CallAnswer, Ticket } from "./ticket.ts";
@@ -90,7 +90,13 @@ export class Router {
     const once = new Set<string>();
     const twice = names.find((name) => once.size === once.add(name).size);
     if (twice !== undefined) throw new ProtocolError("bad-frame", `tools: ${twice} is offered twice`);
-    for (const tool of offer.tools) this.#registry.admit(offer.scope, tool);
+    // A tool whose providers are all away, with nothing at work, gives way to another kind of it.
+    const giving = offer.tools.flatMap((tool) => {
+      const pool = this.#pools.get(poolKey(offer.scope, tool.name));
+      const may = pool !== undefined && isForsaken(pool);
+      return this.#registry.admit(offer.scope, tool, may) ? [] : [pool!];
+    });
+    for (const pool of giving) for (const provider of pool.providers) this.#leavePool(provider, pool);
     const provider = this.#provider(id);
     provider.forget?.();
     provider.forget = undefined;

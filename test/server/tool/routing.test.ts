@@ -233,6 +233,33 @@ test("a tool that is named twice in one offer is refused, and so is the whole of
   assert.equal(runtime.tools.visible([], ""), []);
 });
 
+test("a tool whose provider is away gives way to another kind of it, unless something is at work", async () => {
+  const old = tool("work", { effect: "once" });
+  const next = tool("work", { effect: "pure" });
+  const { runtime } = await startRuntime();
+  const first = new TestProvider(runtime, "prv_first");
+  first.offer([old]);
+  const second = new TestProvider(runtime, "prv_second");
+  assert.throws(() => second.offer([next]), /another effect/);
+  first.disconnect();
+  second.offer([next]);
+  assert.throws(() => first.again().offer([old]), /another effect/);
+  assert.is(runtime.tools.get("", "work")?.specification.effect, "pure");
+  // The same provider, on its next socket, too.
+  second.disconnect();
+  second.again().offer([old]);
+
+  const run = await callsOf({ offer: old });
+  const call = await run.by[0].nextCall();
+  run.by[0].disconnect();
+  const other = new TestProvider(run.runtime.runtime, "prv_other");
+  assert.throws(() => other.offer([next]), /another effect/);
+  const back = run.by[0].again();
+  back.offer([old], { working: [call] });
+  back.result(call, "done");
+  assert.is((await run.ended())[0]?.outcome, "ok");
+});
+
 test("an offer is taken whole or not at all", async () => {
   const { runtime } = await startRuntime();
   new TestProvider(runtime, "prv_a").offer([tool("two")]);
