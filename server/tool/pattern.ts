@@ -1,13 +1,12 @@
 /**
  * Regular expressions of schemas that others write: run by an engine without backtracking, so that time grows with text
- * times pattern and no faster. Owns the bounds of both; a pattern over them is refused, a text over them cannot be checked.
+ * times pattern and no faster. Owns the bound of a pattern; what its texts cost is spent from the work of their check.
  */
 import { RE2JS } from "re2js";
+import type { Work } from "./work.ts";
 
-/** Steps of the engine's program; about a microsecond each to compile. */
+/** Steps of the engine's programs, of one schema together; about ten microseconds each to compile. */
 const MAX_PROGRAM = 20_000;
-/** Text units times program steps: a second, at worst, for one check. */
-const MAX_WORK = 10_000_000;
 
 /** What the validator asks of a regular expression; `toString` is the name under which it tells two of them apart. */
 interface Expression {
@@ -15,22 +14,29 @@ interface Expression {
   toString(): string;
 }
 
-/** In place of `RegExp`, for the validator. Throws for a pattern that needs backtracking or is over the bound. */
-export const linearRegExp = Object.assign(
-  (pattern: string): Expression => {
-    if (programSize(pattern) > MAX_PROGRAM) throw new Error("a pattern that repeats too much");
+/** In place of `RegExp`, for the validator. What it makes throws for a pattern that needs backtracking or is too large. */
+export function linearRegExp(work: Work): { (pattern: string): Expression; code: string } {
+  const known = new Map<string, Expression>();
+  let size = 0;
+  const compile = (pattern: string): Expression => {
+    const before = known.get(pattern);
+    if (before !== undefined) return before;
+    size += programSize(pattern);
+    if (size > MAX_PROGRAM) throw new Error("patterns that repeat too much");
     const expression = RE2JS.compile(pattern);
     const steps = expression.programSize();
-    return {
+    const made: Expression = {
       test(text) {
-        if (text.length * steps > MAX_WORK) throw new Error("the text is too long for its pattern");
+        work.spend(text.length * steps);
         return expression.matcher(text).find();
       },
       toString: () => pattern,
     };
-  },
-  { code: "linear" },
-);
+    known.set(pattern, made);
+    return made;
+  };
+  return Object.assign(compile, { code: "linear" });
+}
 
 /** About how large the engine's program will be: counted repeats are written out in it. */
 function programSize(pattern: string): number {

@@ -8,9 +8,12 @@ import type { JsonSchema, JsonValue } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import { measure } from "../../protocol/values.ts";
 import { linearRegExp } from "./pattern.ts";
+import { watched, Work } from "./work.ts";
 
 export const MAX_SCHEMA_BYTES = 128 * 1024;
 export const MAX_SCHEMA_DEPTH = 24;
+/** Values in it; a subschema takes some, and half a millisecond to compile. */
+export const MAX_SCHEMA_ITEMS = 4000;
 const MAX_CACHED = 1000;
 
 /** undefined: the value fits. Else what is wrong, for the model to read. */
@@ -32,9 +35,14 @@ export function canonicalSchema(schema: JsonValue | undefined): string {
 /** Compiles a schema, once for all equal ones. Throws ProtocolError `bad-frame` for one that cannot be checked. */
 export function compileSchema(schema: JsonSchema): SchemaCheck {
   const size = measure(schema);
-  if (size.bytes > MAX_SCHEMA_BYTES || size.depth > MAX_SCHEMA_DEPTH) {
+  if (size.bytes > MAX_SCHEMA_BYTES || size.depth > MAX_SCHEMA_DEPTH || size.items > MAX_SCHEMA_ITEMS) {
     throw new ProtocolError("too-large", "a tool's schema is over the limit", {
-      details: { ...size, maxBytes: MAX_SCHEMA_BYTES, maxDepth: MAX_SCHEMA_DEPTH },
+      details: {
+        ...size,
+        maxBytes: MAX_SCHEMA_BYTES,
+        maxDepth: MAX_SCHEMA_DEPTH,
+        maxItems: MAX_SCHEMA_ITEMS,
+      },
     });
   }
   const key = canonicalSchema(schema);
@@ -53,6 +61,8 @@ const OPTIONS = {
   logger: false,
   // A key that a value inherits, such as toString, is not one that it has.
   ownProperties: true,
+  // Generated once and for a provider's own tools: not worth three times the time.
+  code: { optimize: false },
 } as const;
 /** Judge schemas themselves, by their draft; compiled once, for that takes longer than most schemas do. */
 const judges = new Map<typeof Ajv, Ajv>();
@@ -70,14 +80,17 @@ function compile(schema: JsonSchema): SchemaCheck {
     const judge = judgeOf(Validator);
     if (judge.validateSchema(schema) !== true) throw new Error(describe(judge.errors ?? []));
     // One instance a schema: ids of one provider's schemas must not meet another's.
+    const work = new Work();
     const ajv = new Validator({
       ...OPTIONS,
       meta: false,
       validateSchema: false,
-      code: { regExp: linearRegExp },
+      code: { ...OPTIONS.code, regExp: linearRegExp(work) },
     });
-    const validate = ajv.compile(schema);
+    work.watch(ajv, canonicalSchema);
+    const validate = ajv.compile(watched(schema));
     return (value) => {
+      work.reset();
       try {
         return validate(value) ? undefined : describe(validate.errors ?? []);
       } catch (error) {

@@ -119,6 +119,18 @@ test("a pattern that would grow without bound is refused, and soon", () => {
   assert.ok(performance.now() - began < 5_000);
 });
 
+test("what many small schemas and patterns cost together is bounded, too", () => {
+  const began = performance.now();
+  const fields = Array.from(
+    { length: 1_200 },
+    (_, n) => [`field${n}`, { type: "string", maxLength: n }] as const,
+  );
+  assert.is(compileSchema({ properties: Object.fromEntries(fields) })({ field3: "abc" }), undefined);
+  const patterns = Array.from({ length: 60 }, (_, n) => ({ pattern: `x{0,${900 + n}}` }));
+  assert.is(refused({ allOf: patterns }).code, "bad-frame");
+  assert.ok(performance.now() - began < 5_000);
+});
+
 test("patterns that people write are accepted", () => {
   const patterns: [string, string][] = [
     [
@@ -137,12 +149,92 @@ test("patterns that people write are accepted", () => {
   for (const [pattern, text] of patterns) assert.is(compileSchema({ pattern })(text), undefined, pattern);
 });
 
-test("a text too long for its pattern is answered, not run", () => {
-  const check = compileSchema({ type: "string", pattern: "(x|y|z)*[xy]{1,200}$" });
-  assert.is(check("zzzx"), undefined);
+/** What a check says, and how long it took to say it. */
+function timed(schema: JsonSchema, value: JsonValue): { says: string; ms: number } {
+  const check = compileSchema(schema);
   const began = performance.now();
-  assert.match(check(`${"x".repeat(700_000)}!`) ?? "it fits", /too long/);
-  assert.ok(performance.now() - began < 5_000);
+  return { says: check(value) ?? "it fits", ms: performance.now() - began };
+}
+
+test("a text too long for its pattern is answered, not run; so are many texts", () => {
+  const pattern = "(x|y|z)*[xy]{1,200}$";
+  assert.is(compileSchema({ pattern })("zzzx"), undefined);
+  const text = "x".repeat(5_000);
+  for (const [schema, value] of [
+    [{ pattern }, `${"x".repeat(700_000)}!`],
+    [{ items: { pattern } }, Array.from({ length: 100 }, () => text)],
+    [
+      { propertyNames: { pattern } },
+      Object.fromEntries(Array.from({ length: 100 }, (_, n) => [`${"x".repeat(n)}${text}`, 1])),
+    ],
+    [{ anyOf: Array.from({ length: 200 }, () => ({ pattern })) }, `${text}!`],
+  ] as [JsonSchema, JsonValue][]) {
+    const { says, ms } = timed(schema, value);
+    assert.match(says, /too much work/);
+    assert.ok(ms < 10_000, `${ms} ms`);
+  }
+});
+
+test("a schema that doubles with every reference is answered, not followed to its end", () => {
+  const doubling = (levels: number): JsonSchema => {
+    const $defs: Record<string, JsonSchema> = { [`a${levels}`]: { type: "string" } };
+    for (let n = 0; n < levels; n++) {
+      const next = { $ref: `#/$defs/a${n + 1}` };
+      $defs[`a${n}`] = { anyOf: [next, next] };
+    }
+    return { $defs, $ref: "#/$defs/a0" };
+  };
+  assert.match(timed(doubling(5), 1).says, /string/);
+  const elsewhere = JSON.parse(JSON.stringify(doubling(40)).replaceAll("$defs", "x-mine")) as JsonSchema;
+  const deep: JsonValue = JSON.parse(`${'{"x":'.repeat(14)}1${"}".repeat(14)}`);
+  const child = { properties: { x: { $ref: "#" } } };
+  for (const [schema, value] of [
+    [doubling(40), 1],
+    [elsewhere, 1],
+    [{ anyOf: [...Array.from({ length: 8 }, () => child), { type: "string" }], type: "object" }, deep],
+  ] as [JsonSchema, JsonValue][]) {
+    const { says, ms } = timed(schema, value);
+    assert.match(says, /too much work/);
+    assert.ok(ms < 10_000, `${ms} ms`);
+  }
+});
+
+test("unique items are told apart in the time that it takes to read them", () => {
+  const items = Array.from({ length: 9_999 }, (_, n) => ({ n, list: [n] }));
+  const { says, ms } = timed({ uniqueItems: true }, items);
+  assert.is(says, "it fits");
+  assert.ok(ms < 2_000, `${ms} ms`);
+  assert.match(
+    timed({ uniqueItems: true }, [
+      { a: 1, b: 2 },
+      { b: 2, a: 1 },
+    ]).says,
+    /duplicate/,
+  );
+  assert.is(timed({ uniqueItems: true }, [1, "1", [1], null, { a: 1 }]).says, "it fits");
+  assert.is(timed({ uniqueItems: false }, [1, 1]).says, "it fits");
+});
+
+test("a large value of a usual schema is checked whole", () => {
+  const row = {
+    type: "object",
+    required: ["id"],
+    additionalProperties: false,
+    properties: { id: { type: "integer" }, tag: { pattern: "^[a-z]{1,16}$" } },
+  };
+  const rows = Array.from({ length: 3_000 }, (_, id) => ({ id, tag: "abc" }));
+  assert.is(timed({ type: "array", items: row }, rows).says, "it fits");
+  assert.match(timed({ type: "array", items: row }, [...rows, { id: "x" }]).says, /3000.*integer/);
+});
+
+test("a property may have any name, those that the check uses too", () => {
+  const schema = {
+    properties: { "x-haulout-visit": { type: "string" }, enum: { type: "number" } },
+    additionalProperties: false,
+  };
+  assert.is(timed(schema, { "x-haulout-visit": "a", enum: 1 }).says, "it fits");
+  assert.match(timed(schema, { "x-haulout-visit": 1 }).says, /string/);
+  assert.match(timed(schema, { enum: "a" }).says, /number/);
 });
 
 test("a schema that refers to itself is checked as deep as the value goes", () => {
@@ -188,6 +280,7 @@ test("what cannot be checked is refused at the offer", () => {
 
 test("a schema over the bounds is too large, not slow", () => {
   assert.is(refused({ description: "x".repeat(MAX_SCHEMA_BYTES) }).code, "too-large");
+  assert.is(refused({ enum: Array.from({ length: 4_001 }, (_, n) => n) }).code, "too-large");
   let deep: JsonSchema = {};
   for (let n = 0; n < 40; n++) deep = { not: deep };
   assert.is(refused(deep).code, "too-large");
