@@ -16,7 +16,7 @@ import { createLog, flushLog, type Log, type LogLevel } from "./observe/log.ts";
 import { Metrics } from "./observe/metrics.ts";
 import { VERSION } from "./observe/version.ts";
 import { Runtime, type RuntimeOptions } from "./runtime.ts";
-import { createAuthenticator, type AuthOptions, type TokenGrant } from "./socket/auth.ts";
+import { createAuthenticator, type AuthOptions, type TokenGrant } from "./auth/authenticator.ts";
 import { Connections, type ConnectionsOptions } from "./socket/connections.ts";
 import { createDispatch } from "./socket/dispatch.ts";
 import { Listener, type ListenOptions } from "./socket/listen.ts";

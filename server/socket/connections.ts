@@ -9,7 +9,7 @@ import type { ServerFrame } from "../../protocol/frames.ts";
 import { MAX_HELLO_BYTES } from "../../protocol/version.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
-import type { Authenticator } from "./auth.ts";
+import type { Authenticator } from "../auth/authenticator.ts";
 import { Connection, type ConnectionHost, type ConnectionOptions, type Dispatch } from "./connection.ts";
 import { Wheel, type WheelOptions } from "./heartbeat.ts";
 import { outboxTotals, type OutboxTotals } from "./outbox.ts";

@@ -6,7 +6,7 @@ import type { Runtime } from "../runtime.ts";
 import { mayEnter, notFound } from "../session/access.ts";
 import type { Caller } from "../session/access.ts";
 import type { Session } from "../session/session.ts";
-import type { Identity } from "./auth.ts";
+import type { Identity } from "../auth/identity.ts";
 import type { Connection } from "./connection.ts";
 
 /** What a handler knows of who asks. */

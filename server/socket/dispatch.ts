@@ -7,7 +7,7 @@ import { ProtocolError } from "../../protocol/errors.ts";
 import type { Runtime } from "../runtime.ts";
 import { SessionDropped } from "../session/services.ts";
 import { StoreDamagedError, StoreUnavailableError } from "../store/store.ts";
-import { allows } from "./auth.ts";
+import { allows } from "../auth/identity.ts";
 import type { Connection, Dispatch } from "./connection.ts";
 import type { Context } from "./context.ts";
 import { handlers } from "./handlers.ts";

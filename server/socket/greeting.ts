@@ -6,7 +6,8 @@ import { decodeBinary, decodeText } from "../../protocol/codec.ts";
 import { ProtocolError, type CloseCause } from "../../protocol/errors.ts";
 import type { ClientFrameOf, ServerFrameOf } from "../../protocol/frames.ts";
 import { MAX_FRAME_BYTES, MAX_PAYLOAD_BYTES, PROTOCOL_VERSION } from "../../protocol/version.ts";
-import type { Authenticator, Identity } from "./auth.ts";
+import type { Authenticator } from "../auth/authenticator.ts";
+import type { Identity } from "../auth/identity.ts";
 import { describe, readFrame, usableId } from "./inbound.ts";
 import type { RawFrame } from "./inbox.ts";
 

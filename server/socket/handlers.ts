@@ -9,7 +9,7 @@ import * as commands from "../session/commands.ts";
 import { createSession } from "../session/create.ts";
 import { readHistory } from "../session/history.ts";
 import { SERVER_SCOPE } from "../tool/registry.ts";
-import { allows } from "./auth.ts";
+import { allows } from "../auth/identity.ts";
 import { command, enter } from "./context.ts";
 import type { Handler } from "./context.ts";
 import { listAgents, listSessions, listTools } from "./lists.ts";

@@ -9,7 +9,7 @@ import { decodeInfo, listedInfo } from "../session/listing.ts";
 import { frameRoom } from "../session/snapshot.ts";
 import type { ListPage, ListQuery, Store } from "../store/store.ts";
 import { SERVER_SCOPE } from "../tool/registry.ts";
-import { allows } from "./auth.ts";
+import { allows } from "../auth/identity.ts";
 import { enter } from "./context.ts";
 import type { Handler } from "./context.ts";
 

@@ -5,7 +5,7 @@
 import { ProtocolError } from "../../protocol/errors.ts";
 import { fork as forkSession } from "../session/fork.ts";
 import { retry as retryRun } from "../session/retry.ts";
-import { allows } from "./auth.ts";
+import { allows } from "../auth/identity.ts";
 import { command, enter } from "./context.ts";
 import type { Handler } from "./context.ts";
 

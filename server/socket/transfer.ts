@@ -5,7 +5,7 @@
 import { ProtocolError } from "../../protocol/errors.ts";
 import { backUp } from "../session/backup.ts";
 import type { Import } from "../session/import.ts";
-import { allows } from "./auth.ts";
+import { allows } from "../auth/identity.ts";
 import type { Connection } from "./connection.ts";
 import type { Context, Handler } from "./context.ts";
 

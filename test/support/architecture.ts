@@ -29,6 +29,7 @@ const RANKS: Readonly<Record<string, number>> = {
   agent: 4,
   model: 3,
   tool: 3,
+  auth: 2,
   store: 2,
   observe: 1,
   protocol: 0,

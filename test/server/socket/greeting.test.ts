@@ -3,7 +3,8 @@
  * Real sockets against the socket layer.
  */
 import { createHash } from "node:crypto";
-import { allows, createAuthenticator, providerId } from "../../../server/socket/auth.ts";
+import { createAuthenticator } from "../../../server/auth/authenticator.ts";
+import { allows, providerId } from "../../../server/auth/identity.ts";
 import { assert, suite } from "../../support/suite.ts";
 import { Peer, Server, type Frame } from "./harness.ts";
 

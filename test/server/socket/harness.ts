@@ -7,7 +7,7 @@ import { decodeBinary, decodeText, encodeFrame, encodeJsonFrame } from "../../..
 import type { ClientFrame } from "../../../protocol/frames.ts";
 import { silentLog } from "../../../server/observe/log.ts";
 import { Metrics } from "../../../server/observe/metrics.ts";
-import { createAuthenticator, type AuthOptions } from "../../../server/socket/auth.ts";
+import { createAuthenticator, type AuthOptions } from "../../../server/auth/authenticator.ts";
 import type { Connection } from "../../../server/socket/connection.ts";
 import { Connections, type ConnectionsOptions } from "../../../server/socket/connections.ts";
 import { Listener, type ListenOptions } from "../../../server/socket/listen.ts";

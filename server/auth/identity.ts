@@ -1,0 +1,72 @@
+/**
+ * Who somebody is once they are let in, and what they may do. Owns the shape of an identity, rights and provider ids.
+ * Never decides who is let in (authenticator.ts), nor what a session's member may do (session/access.ts).
+ */
+import { createHash } from "node:crypto";
+import type { Actor } from "../../protocol/content.ts";
+import { newId } from "../../protocol/ids.ts";
+
+export interface Identity {
+  readonly user: { readonly id: string; readonly name: string };
+  /** False in mode `none`, where a client names itself. */
+  readonly verified: boolean;
+  /** Known to the client and this process alone: whoever has it can supersede the connection. */
+  readonly instance: string;
+  /** `prv_` + a hash of (user, instance): the same for the same client on every node and after every restart. */
+  readonly provider: string;
+  readonly rights: readonly string[];
+  readonly actor: Actor;
+}
+
+/** `admin` includes every other; `create` and `provide` are for names that a glob (`*` = any text) matches. */
+export type RightKind = "admin" | "watch" | "create" | "provide";
+
+/** Rights of a token that lists none. */
+export const DEFAULT_RIGHTS: readonly string[] = ["create:*"];
+
+export function identify(
+  user: Identity["user"],
+  verified: boolean,
+  instance: string = newId("ins"),
+  rights: readonly string[],
+): Identity {
+  const actor: Actor = { kind: "user", id: user.id, name: user.name, verified };
+  return { user, verified, instance, provider: providerId(user.id, instance), rights, actor };
+}
+
+/** The id under which a provider stands in logs and frames. It says nothing about the instance. */
+export function providerId(user: string, instance: string): string {
+  return `prv_${sha256(JSON.stringify([user, instance]))
+    .toString("base64url")
+    .slice(0, 26)}`;
+}
+
+/** Whether the identity has the right; `create` and `provide` need the agent's or tool's name. */
+export function allows(identity: Pick<Identity, "rights">, kind: RightKind, name?: string): boolean {
+  return identity.rights.some((right) => {
+    if (right === "admin") return true;
+    if (kind === "admin" || kind === "watch") return right === kind;
+    return name !== undefined && right.startsWith(`${kind}:`) && matches(right.slice(kind.length + 1), name);
+  });
+}
+
+/** Whether a glob, in which only `*` is special, matches the whole text. Linear in both. */
+function matches(glob: string, text: string): boolean {
+  const [first = "", ...rest] = glob.split("*");
+  const last = rest.pop();
+  if (last === undefined) return text === first;
+  if (text.length < first.length + last.length || !text.startsWith(first) || !text.endsWith(last))
+    return false;
+  const end = text.length - last.length;
+  let at = first.length;
+  for (const piece of rest) {
+    const found = text.indexOf(piece, at);
+    if (found < 0 || found + piece.length > end) return false;
+    at = found + piece.length;
+  }
+  return true;
+}
+
+export function sha256(text: string): Buffer {
+  return createHash("sha256").update(text).digest();
+}
