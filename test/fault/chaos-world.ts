@@ -9,6 +9,7 @@ import { Wire } from "../support/wire.ts";
 import { check, type Checked } from "./chaos-check.ts";
 import { ChaosProvider } from "./chaos-provider.ts";
 import { Sender } from "./chaos-sender.ts";
+import type { ChaosSuite, SeedReport } from "./chaos-suite.ts";
 
 export interface ChaosReport extends Checked {
   readonly seed: number;
@@ -114,6 +115,23 @@ export class World {
     this.#end.resolve();
   }
 }
+
+/** Kills in each world. */
+const KILLS = 2;
+
+export const mixedSuite: ChaosSuite = {
+  async run(seed): Promise<SeedReport> {
+    const fixed = { seed, recoveries: [], leftOut: [] };
+    try {
+      const report = await runSeed(seed, KILLS);
+      const { acked, runs, entries, calls, duplicates, kills, problems } = report;
+      const schedule = report.moments.map((moment) => `kill -9 at ${moment}`);
+      return { ...fixed, schedule, problems, counts: { kills, acked, runs, entries, calls, duplicates } };
+    } catch (error) {
+      return { ...fixed, schedule: [], counts: {}, problems: [(error as Error).stack ?? String(error)] };
+    }
+  },
+};
 
 /** Runs one seed. Rejects when it hangs; what is wrong otherwise stands in `problems`. */
 export async function runSeed(seed: number, kills = 2): Promise<ChaosReport> {
