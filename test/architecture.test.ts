@@ -3,6 +3,7 @@
  * protocol and loads no zod, small files, and a header in each. The rules are in support/architecture.ts; here they are
  * applied to the tree, and each is shown to catch a planted fault.
  */
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as rules from "./support/architecture.ts";
@@ -38,6 +39,18 @@ function none(violations: readonly string[]): void {
 test("there are sources to judge", () => {
   assert.ok(sources.size > 0);
 });
+
+/** What a checkout of the tree would put in the place of something installed or built. */
+const git = spawnSync("git", ["ls-files", "node_modules", "dist", ".build"], {
+  cwd: repositoryRoot,
+  encoding: "utf8",
+});
+if (git.status !== 0) test.skip("nothing that is installed or built is in the tree", "needs a clone of git");
+else {
+  test("nothing that is installed or built is in the tree", () => {
+    none(git.stdout.split("\n").filter((path) => path !== ""));
+  });
+}
 
 test("imports form no cycle", () => {
   none(rules.findCycles(sources));
