@@ -16,6 +16,9 @@ export function countEvents(metrics: Metrics): (event: EventFrame) => void {
       case "run-started":
         metrics.runsStarted.add(1);
         break;
+      case "run-recovered":
+        metrics.runsRecovered.add(1);
+        break;
       case "run-finished":
         metrics.runsFinished.add(1, event.reason);
         break;

@@ -198,6 +198,11 @@ export class Metrics {
   readonly commitBytes = new Counter("haulout_commit_bytes_total", "Bytes committed", []);
   readonly commitSeconds = new Histogram("haulout_commit_seconds", "Time of a commit", [], COMMIT_SECONDS);
   readonly runsStarted = new Counter("haulout_runs_started_total", "Runs started", []);
+  readonly runsRecovered = new Counter(
+    "haulout_runs_recovered_total",
+    "Runs of a process that is gone which go on",
+    [],
+  );
   readonly runsFinished = new Counter("haulout_runs_finished_total", "Runs finished, by reason", ["reason"]);
   readonly toolCalls = new Counter("haulout_tool_calls_total", "Tool calls ended, by tool and outcome", [
     "tool",

@@ -10,9 +10,10 @@ import { firstToken } from "./first-token.ts";
 import { idleSessions } from "./idle-sessions.ts";
 import { describeLoad, describeMachine } from "./machine.ts";
 import { model } from "./model.ts";
+import { recovery } from "./recovery.ts";
 import { rowsAsJson, rowTable } from "./report.ts";
 
-const BENCHES: readonly Bench[] = [firstToken, durableSends, idleSessions, model];
+const BENCHES: readonly Bench[] = [firstToken, durableSends, idleSessions, recovery, model];
 
 const USAGE = `usage: npm run bench -- quick|full|NAME… [--samples N] [--json]
 

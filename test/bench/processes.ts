@@ -10,15 +10,17 @@ export interface Running {
   /** The WebSocket's address. */
   readonly url: string;
   stop(): Promise<void>;
+  /** kill -9; resolves when the process is gone. */
+  kill(): Promise<void>;
 }
 
-/** A server with a data folder of its own; `data` takes an existing one. */
+/** A server with a data folder of its own; `data` takes an existing one. On any free port unless told. */
 export async function startHaulout(
   store: "memory" | "embedded",
-  options: { readonly data?: string; readonly limitMs?: number } = {},
+  options: { readonly data?: string; readonly port?: number; readonly limitMs?: number } = {},
 ): Promise<Running> {
-  const { data = temporaryDirectory(), limitMs = 30_000 } = options;
-  const env = { HAULOUT_PORT: "0", HAULOUT_STORE: store, HAULOUT_DATA: data, HAULOUT_LOG: "error" };
+  const { data = temporaryDirectory(), port = 0, limitMs = 30_000 } = options;
+  const env = { HAULOUT_PORT: String(port), HAULOUT_STORE: store, HAULOUT_DATA: data, HAULOUT_LOG: "error" };
   // In its data folder: no haulout.json of whoever runs the bench.
   return start([compiled("server/main.ts"), "serve"], env, data, "/ws", limitMs);
 }
@@ -36,12 +38,14 @@ async function start(
 ): Promise<Running> {
   const child = spawnNode(args, { env, cwd });
   const [, address = ""] = await child.waitForLine(/listening on http:\/\/(\S+)/, limitMs);
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    child.kill(signal);
+    await child.exited;
+  };
   return {
     pid: child.pid,
     url: `ws://${address}${path}`,
-    async stop() {
-      child.kill("SIGTERM");
-      await child.exited;
-    },
+    stop: () => end("SIGTERM"),
+    kill: () => end("SIGKILL"),
   };
 }
