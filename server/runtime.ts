@@ -28,7 +28,7 @@ import type { SessionServices, SessionView } from "./session/services.ts";
 import { CommitQueue } from "./store/commit.ts";
 import { MemoryStore } from "./store/memory.ts";
 import type { Member, Store } from "./store/store.ts";
-import type { CallTimings } from "./tool/call.ts";
+import type { CallTimings } from "./tool/context.ts";
 import { Deadlines } from "./tool/deadlines.ts";
 import { LocalHost } from "./tool/local.ts";
 import type { LocalTool } from "./tool/local.ts";

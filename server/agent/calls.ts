@@ -7,7 +7,7 @@ import type { EntryBody } from "../../protocol/entries.ts";
 import type { Effect, JsonValue, Message } from "../../protocol/content.ts";
 import type { OpenCall } from "../../protocol/frames.ts";
 import { prepareCall } from "../tool/call.ts";
-import type { PreparedCall } from "../tool/call.ts";
+import type { PreparedCall } from "../tool/context.ts";
 import type { RegisteredTool } from "../tool/registry.ts";
 import { SERVER_SCOPE } from "../tool/registry.ts";
 import { compileSchema } from "../tool/schema.ts";

@@ -6,7 +6,7 @@ import type { EntryBody } from "../../protocol/entries.ts";
 import type { Actor } from "../../protocol/content.ts";
 import type { PartKind, SessionState } from "../../protocol/frames.ts";
 import type { Model } from "../model/model.ts";
-import type { CallServices } from "../tool/call.ts";
+import type { CallServices } from "../tool/context.ts";
 import type { RegisteredTool } from "../tool/registry.ts";
 import type { Agent } from "./agent.ts";
 

@@ -9,7 +9,7 @@ import type { Agent } from "../agent/agent.ts";
 import type { Model } from "../model/model.ts";
 import type { Log } from "../observe/log.ts";
 import type { AppendItem, AppendResult, Member, Store } from "../store/store.ts";
-import type { CallTimings } from "../tool/call.ts";
+import type { CallTimings } from "../tool/context.ts";
 import type { Deadlines } from "../tool/deadlines.ts";
 import type { ToolRegistry } from "../tool/registry.ts";
 import type { Router } from "../tool/router.ts";

@@ -3,58 +3,15 @@
  * entries to commit and goes on only once they are. Never sends a call before its dispatch is committed, and never
  * dispatches a `once` call again unless its provider said that it did not start.
  */
-import type { EntryBody, EntryBodyOf } from "../../protocol/entries.ts";
+import type { EntryBody } from "../../protocol/entries.ts";
 import type { OpenCall } from "../../protocol/frames.ts";
-import type { Actor, CallError, JsonValue, Outcome } from "../../protocol/content.ts";
-import type { Deadlines } from "./deadlines.ts";
-import type { RegisteredTool } from "./registry.ts";
-import type { Router } from "./router.ts";
-import { compileSchema } from "./schema.ts";
-import type { CallAnswer, Lease } from "./ticket.ts";
+import type { CallEntries, CallRequest, CallServices, PreparedCall } from "./context.ts";
+import { CANCELLED, judge, lostEntry, resultEntry, timedOut, unavailable, UNKNOWN } from "./outcome.ts";
+import type { Judgement } from "./outcome.ts";
+import type { Lease } from "./ticket.ts";
 
 /** How long a call that waits for its lost provider waits before it looks for another one again. */
 const RETRY_WAIT_MS = 1000;
-
-export interface CallTimings {
-  /** How long a provider may take to say that it has the call. Default 5 s. */
-  acceptMs?: number;
-  /** How long a cancelled call is waited for. Default 5 s. */
-  cancelMs?: number;
-}
-
-export interface CallRequest {
-  readonly session: string;
-  readonly run: string;
-  readonly agent: string;
-  readonly actor: Actor;
-  readonly call: string;
-  /** Asked anew each time: a tool that was away may be offered again. */
-  readonly tool: () => RegisteredTool;
-  readonly input: JsonValue;
-  /** Whether the log has a cancel of the run; asked under the session's lock. */
-  readonly cancelled: () => boolean;
-}
-
-/** Entries to commit; a function is asked under the session's lock, so that it sees what is committed. */
-export type CallEntries = EntryBody[] | (() => EntryBody[]);
-
-export interface CallServices {
-  readonly router: Router;
-  readonly deadlines: Deadlines;
-  readonly now: () => number;
-  readonly timings: CallTimings;
-  readonly onProgress: (call: string, attempt: number, progress: JsonValue) => void;
-}
-
-/** A call that may be begun: its first provider is reserved where one is free. */
-export interface PreparedCall {
-  /** What goes into the append of the call's message. */
-  readonly entries: EntryBody[];
-  /** Runs the call; to be started only when `entries` are committed. Aborting `cancel` cancels it, `stop` leaves it open. */
-  run(cancel: AbortSignal, stop: AbortSignal): AsyncGenerator<CallEntries, void>;
-  /** Gives back what was reserved, when the entries were not committed. Instead of `run`. */
-  discard(): void;
-}
 
 /** `from`: the call as the log left it; an attempt that was dispatched waits for its provider to come back. */
 export function prepareCall(request: CallRequest, services: CallServices, from?: OpenCall): PreparedCall {
@@ -83,21 +40,11 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
       deadlineAt,
     };
   };
-  const ended = (
-    outcome: Outcome,
-    more: { output?: JsonValue; error?: CallError } = {},
-  ): EntryBodyOf<"tool-result"> => ({
-    type: "tool-result",
-    call: request.call,
-    ...(attempt > 0 ? { attempt } : {}),
-    outcome,
-    ...more,
-    durationMs: Math.max(0, Math.round(now() - startedAt)),
-  });
+  const ended = (judgement: Judgement, by = attempt): EntryBody =>
+    resultEntry(request.call, by, judgement, now() - startedAt);
 
   /** The outcome of a cancelled call that is at no provider now. */
-  const unsent = (uncertain: boolean): EntryBody =>
-    uncertain ? ended("outcome-unknown", unknownError) : ended("cancelled", cancelledError);
+  const unsent = (uncertain: boolean): EntryBody => ended(uncertain ? UNKNOWN : CANCELLED);
 
   const first =
     inFlight === undefined
@@ -159,7 +106,7 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
       avoid.add(lease!.provider.id);
       router.release(lease!);
       lease = undefined;
-      return { type: "tool-lost", call: request.call, attempt, cause };
+      return lostEntry(request.call, attempt, cause);
     };
 
     try {
@@ -207,7 +154,7 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
               break;
             }
             if (lease === undefined) {
-              last = [ended("unavailable", { error: { code: "unavailable", message: event.detail } })];
+              last = [ended(unavailable(event.detail))];
               break outcome;
             }
             // The provider that is waited for may still return; another one may come, too.
@@ -242,7 +189,7 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
             accepted = true;
             if (event.working) break;
             if (once || cancelling) {
-              last = [lostFor(request.call, attempt, "forgotten"), ended("outcome-unknown", unknownError)];
+              last = [lostEntry(request.call, attempt, "forgotten"), ended(UNKNOWN)];
               break outcome;
             }
             yield [giveUp("forgotten")];
@@ -251,12 +198,8 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
           case "grace-over":
             if (event.attempt !== attempt || lease === undefined) break;
             last = [
-              lostFor(request.call, attempt, "disconnected"),
-              once || cancelling
-                ? ended("outcome-unknown", unknownError)
-                : ended("unavailable", {
-                    error: { code: "unavailable", message: "the provider did not return" },
-                  }),
+              lostEntry(request.call, attempt, "disconnected"),
+              ended(once || cancelling ? UNKNOWN : unavailable("the provider did not return")),
             ];
             break outcome;
           case "result": {
@@ -270,8 +213,8 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
               host.acknowledgeResult(reference, "stored");
               break;
             }
-            const result = judge(answer, request.tool(), cancelling);
-            last = [...pending.splice(0), { ...ended(result.outcome, result.more), attempt: event.attempt }];
+            const judgement = judge(answer, request.tool(), cancelling);
+            last = [...pending.splice(0), ended(judgement, event.attempt)];
             acknowledge = () => {
               ticket.stored = event.attempt;
               host.acknowledgeResult(reference, "stored");
@@ -282,11 +225,7 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
           case "deadline":
             if (cancelling) break;
             lease?.cancel("deadline");
-            last = [
-              ended("timeout", {
-                error: { code: "timeout", message: `no result within ${specification.timeoutMs} ms` },
-              }),
-            ];
+            last = [ended(timedOut(specification.timeoutMs))];
             break outcome;
           case "cancel":
             if (cancelling) break;
@@ -299,7 +238,7 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
             after(services.timings.cancelMs ?? 5000, () => inbox.push({ type: "cancel-unanswered" }));
             break;
           case "cancel-unanswered":
-            last = [ended("outcome-unknown", unknownError)];
+            last = [ended(UNKNOWN)];
             break outcome;
           case "stop":
             return;
@@ -325,31 +264,4 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
     router.close(ticket, false);
   };
   return { entries, run, discard };
-}
-
-const unknownError = {
-  error: { code: "outcome-unknown", message: "whether the call took effect is not known" },
-} as const;
-const cancelledError = { error: { code: "cancelled", message: "the run was cancelled" } } as const;
-
-function lostFor(call: string, attempt: number, cause: string): EntryBody {
-  return { type: "tool-lost", call, attempt, cause };
-}
-
-function judge(
-  answer: CallAnswer,
-  tool: RegisteredTool,
-  cancelling: boolean,
-): { outcome: Outcome; more: { output?: JsonValue; error?: CallError } } {
-  const { error } = answer;
-  if (error !== undefined) {
-    const confirmed = cancelling && (error.code === "cancelled" || error.code === "not-started");
-    return { outcome: confirmed ? "cancelled" : "error", more: { error } };
-  }
-  const output = answer.output ?? null;
-  const { outputSchema } = tool.specification;
-  const fault = outputSchema === undefined ? undefined : compileSchema(outputSchema)(output);
-  if (fault !== undefined)
-    return { outcome: "invalid-output", more: { error: { code: "invalid-output", message: fault } } };
-  return { outcome: "ok", more: { output } };
 }

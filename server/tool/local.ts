@@ -5,8 +5,8 @@
 import type { Actor, JsonValue, ToolOffer } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import { checkPayload, cutText, toJsonValue } from "../../protocol/values.ts";
-import { LOCAL_PROVIDER } from "./router.ts";
 import type { Router } from "./router.ts";
+import { attemptKey, LOCAL_PROVIDER } from "./tool.ts";
 import type { CallReference, ToolCall, ToolHost } from "./tool.ts";
 
 const MAX_ERROR_TEXT = 4096;
@@ -56,7 +56,7 @@ export class LocalHost implements ToolHost {
     const execute = this.#functions.get(call.tool);
     if (execute === undefined) return false;
     const abort = new AbortController();
-    this.#running.set(nameOf(call), abort);
+    this.#running.set(attemptKey(call), abort);
     this.#router?.accepted(LOCAL_PROVIDER, call);
     void this.#execute(execute, call, abort);
     return true;
@@ -82,12 +82,12 @@ export class LocalHost implements ToolHost {
       const code = abort.signal.aborted ? "cancelled" : known;
       answer = { error: { code, message: wordsOf(error) } };
     }
-    this.#running.delete(nameOf(call));
+    this.#running.delete(attemptKey(call));
     this.#router?.result(LOCAL_PROVIDER, this, reference, answer);
   }
 
   cancelCall(reference: CallReference, reason: string): void {
-    this.#running.get(nameOf(reference))?.abort(new Error(reason));
+    this.#running.get(attemptKey(reference))?.abort(new Error(reason));
   }
 
   /** Nothing is kept for re-sending here: a result and its commit live in one process. */
@@ -109,8 +109,4 @@ function wordsOf(error: unknown): string {
   } catch {
     return "the tool failed";
   }
-}
-
-function nameOf(reference: CallReference): string {
-  return `${reference.session}/${reference.call}/${reference.attempt}`;
 }

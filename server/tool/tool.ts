@@ -25,6 +25,14 @@ export interface CallReference {
   readonly attempt: number;
 }
 
+/** The provider of in-process tools. */
+export const LOCAL_PROVIDER = "prv_local";
+
+/** Tells attempts apart, across sessions. */
+export function attemptKey({ session, call, attempt }: CallReference): string {
+  return `${session}/${call}/${attempt}`;
+}
+
 export interface ToolHost {
   /** Sends a call; false when it certainly was not sent. */
   call(call: ToolCall): boolean;

@@ -4,7 +4,7 @@
  */
 import type { JsonValue } from "../../../protocol/content.ts";
 import type { ExecuteContext } from "../../../server/tool/local.ts";
-import { LOCAL_PROVIDER } from "../../../server/tool/router.ts";
+import { LOCAL_PROVIDER } from "../../../server/tool/tool.ts";
 import {
   aborted,
   bodiesOf,

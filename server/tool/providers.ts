@@ -1,0 +1,171 @@
+/**
+ * Everybody who offers tools: their sockets, their places while a socket is lost, and the calls that they hold. Owns
+ * offers, withdrawal, loss, grace and return; never which of them gets a call (pools.ts) and never an outcome (call.ts).
+ */
+import type { ToolSpecification } from "../../protocol/content.ts";
+import { ProtocolError } from "../../protocol/errors.ts";
+import type { Deadlines } from "./deadlines.ts";
+import { isForsaken } from "./pool.ts";
+import type { Pool, PooledProvider } from "./pool.ts";
+import type { Pools } from "./pools.ts";
+import type { Scope, ToolRegistry } from "./registry.ts";
+import { Lease } from "./ticket.ts";
+import type { Ticket } from "./ticket.ts";
+import { attemptKey } from "./tool.ts";
+import type { CallReference, ToolHost } from "./tool.ts";
+
+/** Stands for the socket that a provider had in a process that is gone. */
+const AWAY: ToolHost = { call: () => false, cancelCall() {}, acknowledgeResult() {} };
+
+export interface ProviderOptions {
+  /** How long a provider that lost its socket is waited for. Default 30 s. */
+  graceMs?: number;
+  /** The same, when a newer connection of the provider is already there. Default 5 s. */
+  supersededGraceMs?: number;
+}
+
+export interface Offer {
+  readonly tools: readonly ToolSpecification[];
+  readonly scope: Scope;
+  /** Calls this provider executes at once. Default 8. */
+  readonly maxConcurrent?: number | undefined;
+  /** Attempts that the provider is executing from before its return. */
+  readonly working?: readonly CallReference[] | undefined;
+}
+
+export class Providers {
+  readonly graceMs: number;
+  readonly #supersededGraceMs: number;
+  readonly #registry: ToolRegistry;
+  readonly #pools: Pools;
+  readonly #deadlines: Deadlines;
+  readonly #providers = new Map<string, PooledProvider>();
+
+  constructor(registry: ToolRegistry, pools: Pools, deadlines: Deadlines, options: ProviderOptions) {
+    this.#registry = registry;
+    this.#pools = pools;
+    this.#deadlines = deadlines;
+    this.graceMs = options.graceMs ?? 30_000;
+    this.#supersededGraceMs = options.supersededGraceMs ?? 5000;
+  }
+
+  /** Adds a provider's tools; all or none. Throws ProtocolError `conflict` or `bad-frame`. */
+  offer(id: string, host: ToolHost, offer: Offer): string[] {
+    const names = offer.tools.map((tool) => tool.name);
+    const once = new Set<string>();
+    const twice = names.find((name) => once.size === once.add(name).size);
+    if (twice !== undefined) throw new ProtocolError("bad-frame", `tools: ${twice} is offered twice`);
+    // A tool whose providers are all away, with nothing at work, gives way to another kind of it.
+    const giving = offer.tools.flatMap((tool) => {
+      const pool = this.#pools.find(offer.scope, tool.name);
+      const may = pool !== undefined && isForsaken(pool);
+      return this.#registry.admit(offer.scope, tool, may) ? [] : [pool!];
+    });
+    for (const pool of giving) for (const provider of pool.providers) this.#pools.leave(provider, pool);
+    const provider = this.#open(id);
+    provider.forget?.();
+    provider.forget = undefined;
+    if (offer.maxConcurrent !== undefined) provider.maxConcurrent = offer.maxConcurrent;
+    const pools = offer.tools.map((tool) => {
+      this.#registry.add(offer.scope, tool);
+      return this.#pools.join(provider, offer.scope, tool.name);
+    });
+    const again = (offer.working ?? []).map(attemptKey);
+    provider.working = new Set(provider.host === host ? [...provider.working, ...again] : again);
+    provider.host = host;
+    this.#readopt(provider, host);
+    for (const pool of pools) this.#pools.serve(pool);
+    return names;
+  }
+
+  /** Takes tools back (all when no names are given); calls in flight go on. */
+  withdraw(id: string, names?: readonly string[]): void {
+    const provider = this.#providers.get(id);
+    if (provider === undefined) return;
+    for (const pool of provider.pools) {
+      if (names === undefined || names.includes(pool.name)) this.#pools.leave(provider, pool);
+    }
+    this.#forgetIfUnused(provider);
+  }
+
+  /** The provider's socket is gone. `superseded`: a newer connection of it is there already. */
+  gone(id: string, host: ToolHost, superseded: boolean): void {
+    const provider = this.#providers.get(id);
+    if (provider === undefined || provider.host !== host) return;
+    provider.host = undefined;
+    const grace = superseded ? this.#supersededGraceMs : this.graceMs;
+    provider.forget = this.#deadlines.after(grace, () => this.#graceOver(provider));
+    for (const lease of provider.leases)
+      lease.ticket.inbox.push({ type: "lost", attempt: lease.attempt, host });
+    for (const pool of provider.pools) this.#pools.checkEmpty(pool);
+  }
+
+  /** Holds a provider's capacity for an attempt that another process dispatched, and says how the provider stands. */
+  adopt(id: string, ticket: Ticket, attempt: number): Lease {
+    const provider = this.#open(id);
+    const lease = new Lease(provider, ticket);
+    lease.attempt = attempt;
+    provider.leases.add(lease);
+    if (provider.host === undefined) {
+      lease.host = AWAY;
+      provider.forget ??= this.#deadlines.after(this.graceMs, () => this.#graceOver(provider));
+      ticket.inbox.push({ type: "lost", attempt, host: AWAY });
+    } else {
+      lease.host = provider.host;
+      const { session, call } = ticket;
+      const working = provider.working.has(attemptKey({ session, call, attempt }));
+      ticket.inbox.push({ type: "returned", attempt, working });
+    }
+    return lease;
+  }
+
+  /** `open`: the call stays open in the log and its provider goes on with it; whoever takes it up finds it so. */
+  release(lease: Lease, open: boolean): void {
+    if (!lease.provider.leases.delete(lease)) return;
+    const provider = this.#providers.get(lease.provider.id);
+    if (provider === undefined) return;
+    if (open && lease.host !== undefined && lease.host === provider.host) {
+      const { session, call } = lease.ticket;
+      provider.working.add(attemptKey({ session, call, attempt: lease.attempt }));
+    }
+    for (const pool of provider.pools) this.#pools.serve(pool);
+    this.#forgetIfUnused(provider);
+  }
+
+  #open(id: string): PooledProvider {
+    let provider = this.#providers.get(id);
+    if (provider === undefined) {
+      const empty = { leases: new Set<Lease>(), pools: new Set<Pool>(), working: new Set<string>() };
+      provider = { id, host: undefined, maxConcurrent: 8, forget: undefined, ...empty };
+      this.#providers.set(id, provider);
+    }
+    return provider;
+  }
+
+  /** A provider is back: calls that went out on its old socket are either still being worked on, or forgotten. */
+  #readopt(provider: PooledProvider, host: ToolHost): void {
+    for (const lease of provider.leases) {
+      if (lease.host === undefined || lease.host === host) continue;
+      lease.host = host;
+      const { ticket, attempt } = lease;
+      const working = provider.working.has(
+        attemptKey({ session: ticket.session, call: ticket.call, attempt }),
+      );
+      ticket.inbox.push({ type: "returned", attempt, working });
+    }
+  }
+
+  #graceOver(provider: PooledProvider): void {
+    provider.forget = undefined;
+    for (const lease of provider.leases)
+      lease.ticket.inbox.push({ type: "grace-over", attempt: lease.attempt });
+    for (const pool of provider.pools) this.#pools.leave(provider, pool);
+    this.#forgetIfUnused(provider);
+  }
+
+  #forgetIfUnused(provider: PooledProvider): void {
+    if (provider.pools.size > 0 || provider.leases.size > 0) return;
+    provider.forget?.();
+    this.#providers.delete(provider.id);
+  }
+}
