@@ -187,7 +187,10 @@ export class Client implements AsyncDisposable {
   ): Promise<ResultOf<T>> {
     const keyed =
       "key" in fields &&
-      (type === "send" || type === "retry" || (type === "createSession" && "session" in fields));
+      (type === "send" ||
+        type === "retry" ||
+        (type === "createSession" && "session" in fields) ||
+        (type === "fork" && "newSession" in fields));
     // `reject` asks to be refused at once while a run is open.
     const retry = keyed && !("mode" in fields && fields.mode === "reject");
     return this.#call(

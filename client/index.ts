@@ -12,7 +12,7 @@ export type { ConnectionState } from "./connection.ts";
 export type { TextDelta } from "./live.ts";
 export type { OutboxLimits, PlainRequest, RequestOptions } from "./requests.ts";
 export type { InputOf, Schema, StandardSchema } from "./schema.ts";
-export type { SendOptions, SessionHandle } from "./session.ts";
+export type { ForkOptions, SendOptions, SessionHandle } from "./session.ts";
 export type { ProvidedTools, ProvideOptions, ToolDefinition, ToolDefinitions, ToolsOf } from "./tools.ts";
 export type { WebSocketConstructor } from "./transport.ts";
 export type { RunFinished, TurnEvent } from "./turn.ts";

@@ -24,6 +24,14 @@ export interface SendOptions extends RequestOptions {
   readonly agent?: string;
 }
 
+export interface ForkOptions extends RequestOptions {
+  /** The seq of a `run-finished`; the last one unless told. */
+  readonly at?: number;
+  /** The new session's id, and what makes repetitions of this fork one; both minted unless given. */
+  readonly newSession?: string;
+  readonly key?: string;
+}
+
 /** The requests of the client that attached. */
 export interface SessionClient {
   request<T extends PlainRequest>(
@@ -207,12 +215,13 @@ export class SessionHandle {
 
   /**
    * Makes a session of this user's own that begins with what was said here up to `at`, the seq of a `run-finished` (the
-   * last one unless told), and resolves with its id. Rejects with ProtocolError `conflict` (no run has finished yet),
-   * `bad-frame` (no such place), `forbidden`.
+   * last one unless told), and resolves with its id. Id and key are minted unless given, so a repetition after a lost
+   * answer makes one. Rejects with ProtocolError `conflict` (no run has finished yet, the id is taken), `bad-frame` (no
+   * such place), `forbidden`.
    */
-  async fork(options: RequestOptions & { readonly at?: number } = {}): Promise<string> {
-    const { at, ...rest } = options;
-    const fields = { session: this.id, ...(at === undefined ? {} : { at }) };
+  async fork(options: ForkOptions = {}): Promise<string> {
+    const { at, newSession = newId("ses"), key = newId("key"), ...rest } = options;
+    const fields = { session: this.id, newSession, key, ...(at === undefined ? {} : { at }) };
     return (await this.#client.request("fork", fields, rest)).session;
   }
 

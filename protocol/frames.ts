@@ -107,7 +107,12 @@ export const requests = {
     metadata: json.optional(),
   }),
   compact: request("compact", { session: sessionId }),
-  fork: request("fork", { session: sessionId, at: seq.optional() }),
+  fork: request("fork", {
+    session: sessionId,
+    at: seq.optional(),
+    newSession: sessionId.optional(),
+    key: id.optional(),
+  }),
   retry: request("retry", { session: sessionId, run: id, key: id }),
   offerTools: request("offerTools", {
     tools: z.array(toolSpecification).max(256),

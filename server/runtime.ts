@@ -18,16 +18,21 @@ import type { Model } from "./model/model.ts";
 import { silentLog } from "./observe/log.ts";
 import type { Log } from "./observe/log.ts";
 import { checkContent, Readers } from "./reader.ts";
-import type { AgentResponse } from "./reader.ts";
+import type { AgentResponse, ReadEvent } from "./reader.ts";
+import type { Caller } from "./session/access.ts";
 import * as commands from "./session/commands.ts";
 import { createSession } from "./session/create.ts";
+import { fork } from "./session/fork.ts";
 import { Import } from "./session/import.ts";
+import { Membership } from "./session/membership.ts";
 import { SessionRegistry } from "./session/registry.ts";
 import { Retention } from "./session/retention.ts";
+import { retry } from "./session/retry.ts";
 import type { SessionServices, SessionView } from "./session/services.ts";
+import type { Session } from "./session/session.ts";
 import { CommitQueue } from "./store/commit.ts";
 import { MemoryStore } from "./store/memory.ts";
-import type { Member, Store } from "./store/store.ts";
+import type { Store } from "./store/store.ts";
 import type { CallTimings } from "./tool/context.ts";
 import { Deadlines } from "./tool/deadlines.ts";
 import { LocalHost } from "./tool/local.ts";
@@ -35,10 +40,6 @@ import type { LocalTool } from "./tool/local.ts";
 import { ToolRegistry } from "./tool/registry.ts";
 import { Router } from "./tool/router.ts";
 import type { RouterOptions } from "./tool/router.ts";
-
-const LEASE_MS = 30_000;
-const RECOVERY_RETRY_MS = 500;
-const MAX_RECOVERY_RETRY_MS = 30_000;
 
 export interface RuntimeOptions {
   /** Where sessions live; a memory store when absent. It is closed with the runtime. */
@@ -75,18 +76,13 @@ export class Runtime {
   readonly #agents = new Map<string, Agent>();
   readonly #local = new LocalHost();
   readonly #deadlines: Deadlines;
-  readonly #node: string;
   readonly #now: () => number;
+  readonly #membership: Membership;
   readonly #retention: Retention | undefined;
   readonly #readers = new Readers();
   /** Called with every committed entry and delta of every session; must not throw. */
   onEvent: (event: AgentEvent) => void = () => {};
-  #member: Member | undefined;
   #started: Promise<void> | undefined;
-  #heartbeat: NodeJS.Timeout | undefined;
-  #recovery: NodeJS.Timeout | undefined;
-  #recoverAgain = false;
-  #recoveryPause = RECOVERY_RETRY_MS;
   #closed = false;
 
   constructor(model: Model, hook: Hook | readonly Hook[] = [], options: RuntimeOptions = {}) {
@@ -98,7 +94,6 @@ export class Runtime {
     this.commits = options.commits ?? new CommitQueue(this.store);
     this.log = options.log ?? silentLog();
     this.maxQueue = options.maxQueue ?? 64;
-    this.#node = options.node ?? `${hostname()}-${process.pid}`;
     this.#deadlines = new Deadlines(now);
     this.router = new Router(this.tools, this.#local, this.#deadlines, options.router);
     this.#local.connect(this.router);
@@ -112,7 +107,7 @@ export class Runtime {
       limits: { maxQueue: this.maxQueue, idleMs: options.idleMs ?? 10_000 },
       log: this.log,
       now,
-      member: () => this.#member!,
+      member: () => this.#membership.member,
       agent: (name) => this.#agents.get(name),
       model: chooseModels((name) => options.models?.(name) ?? this.model),
       onCompact: (prompt) => this.hook.onCompact(prompt),
@@ -120,6 +115,12 @@ export class Runtime {
       dropped: (session, cause) => this.#dropped(session, cause),
     };
     this.registry = new SessionRegistry(services);
+    this.#membership = new Membership({
+      store: this.store,
+      node: options.node ?? `${hostname()}-${process.pid}`,
+      log: this.log,
+      recover: () => this.registry.recover(),
+    });
     const { retentionDays } = options;
     if (retentionDays !== undefined)
       this.#retention = new Retention({ ...services, registry: this.registry }, retentionDays);
@@ -134,61 +135,20 @@ export class Runtime {
 
   async #start(): Promise<void> {
     await this.hook.onRegisterTools({ register: (tool) => this.registerTool(tool) });
-    this.#member = await this.store.join(this.#node, LEASE_MS);
-    this.#heartbeat = setInterval(() => void this.#keepLease(), LEASE_MS / 3);
-    this.#heartbeat.unref();
-    this.#recoverSoon(0);
+    await this.#membership.join();
     this.#retention?.start();
-  }
-
-  async #keepLease(): Promise<void> {
-    try {
-      if (await this.store.heartbeat(this.#member!)) return;
-      this.#member = await this.store.join(this.#node, LEASE_MS);
-      this.#recoverSoon(0);
-    } catch (error) {
-      this.log.warn({ err: error }, "the lease could not be kept");
-    }
-  }
-
-  /** Asked again meanwhile, recovery runs once more when it is done; what fails is tried again at a growing distance. */
-  #recoverSoon(ms: number): void {
-    if (this.#closed) return;
-    if (this.#recovery !== undefined) {
-      this.#recoverAgain = true;
-      return;
-    }
-    this.#recoverAgain = false;
-    this.#recovery = setTimeout(() => void this.#recover(), ms);
-    this.#recovery.unref();
-  }
-
-  async #recover(): Promise<void> {
-    let failed = true;
-    try {
-      failed = (await this.registry.recover()).length > 0;
-    } catch (error) {
-      this.log.warn({ err: error }, "recovery failed, trying again");
-    }
-    this.#recovery = undefined;
-    this.#recoveryPause = failed
-      ? Math.min(this.#recoveryPause * 2, MAX_RECOVERY_RETRY_MS)
-      : RECOVERY_RETRY_MS;
-    if (this.#recoverAgain) this.#recoverSoon(RECOVERY_RETRY_MS);
-    else if (failed) this.#recoverSoon(this.#recoveryPause);
   }
 
   /** Stops where it is: appends in flight settle, open runs stay open in the log for recovery. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    clearInterval(this.#heartbeat);
-    clearTimeout(this.#recovery);
+    this.#membership.close();
     await this.#retention?.close();
     await this.registry.close();
     this.#readers.fail(undefined, new ProtocolError("closed", "the runtime was closed"));
     await this.commits.close();
-    if (this.#member !== undefined) await this.store.leave(this.#member).catch(() => {});
+    await this.#membership.leave();
     await this.store.close();
     this.#deadlines.close();
   }
@@ -262,6 +222,42 @@ export class Runtime {
     }
   }
 
+  /** Deletes a session for ever, its run with it: true the first time, false when there is none. */
+  async deleteSession(id: string): Promise<boolean> {
+    await this.start();
+    try {
+      await this.registry.with(id, (session) => commands.remove(session, everything()));
+      return true;
+    } catch (error) {
+      if (error instanceof ProtocolError && error.code === "not-found") return false;
+      throw error;
+    }
+  }
+
+  /**
+   * A new session's id, which begins with what was said in this one up to `at`, the seq of a `run-finished` (the last one
+   * unless told). Throws ProtocolError `not-found`, `conflict` (no run has finished yet), `bad-frame` (no such place).
+   */
+  async forkSession(id: string, createdBy = "", { at }: { at?: number } = {}): Promise<string> {
+    await this.start();
+    const caller = { actor: userActor(createdBy), everything: true };
+    return this.registry.with(id, async ({ state }) => {
+      this.requireAgent(state.session.agent);
+      return (await fork(this.registry, this.store, caller, state, { at })).session;
+    });
+  }
+
+  /**
+   * Has the session's agent sum up what was said, and answers the summary once it is committed. Throws ProtocolError
+   * `not-found`, `busy` (a run is open), `conflict` (nothing was answered since the last one), `closed`, `unavailable`
+   * (the model gave none), `timeout`.
+   */
+  async compactSession(id: string, sender = ""): Promise<string> {
+    await this.start();
+    const caller = { actor: userActor(sender), everything: true };
+    return this.registry.with(id, async (session) => (await session.compactor.run(caller)).summary);
+  }
+
   /** The session's state as committed now; undefined when there is no such session. Never waits for a run. */
   async session(id: string): Promise<SessionState | undefined> {
     await this.start();
@@ -287,7 +283,13 @@ export class Runtime {
   /** A session that is to be made of an exported log. */
   startImport(id: string): Import {
     const { store, commits, registry } = this;
-    return new Import(id, { store, registry, commits, now: this.#now, member: () => this.#member! });
+    return new Import(id, {
+      store,
+      registry,
+      commits,
+      now: this.#now,
+      member: () => this.#membership.member,
+    });
   }
 
   // --- sending ---
@@ -298,31 +300,46 @@ export class Runtime {
   }
 
   /** Sends and runs to the end. Throws ProtocolError when the input is refused or withdrawn, `closed` when all ends. */
-  async sendTo(session: string, content: Content, sender = ""): Promise<AgentResponse> {
-    let response: AgentResponse | undefined;
-    for await (const event of this.#reader(session, content, sender)) response = event.response ?? response;
-    if (response === undefined) throw new ProtocolError("closed", "the session ended before the run did");
-    return response;
+  sendTo(session: string, content: Content, sender = ""): Promise<AgentResponse> {
+    return lastOf(this.#send(session, content, sender));
   }
 
   /** Sends and yields what the run does, as it does it; the last event is `run-finished`. Leaving early stops nothing. */
   async *streamTo(session: string, content: Content, sender = ""): AsyncGenerator<AgentEvent, void> {
-    for await (const { event } of this.#reader(session, content, sender)) yield event;
+    for await (const { event } of this.#send(session, content, sender)) yield event;
   }
 
-  async *#reader(
-    id: string,
-    content: Content,
-    sender: string,
-  ): AsyncGenerator<{ event: AgentEvent; response?: AgentResponse }, void> {
-    await this.start();
-    const request = { key: newId("key"), content: checkContent(content) };
-    const caller = { actor: userActor(sender), everything: true };
-    yield* this.#readers.follow(id, () =>
-      this.registry.with(id, (session) =>
-        commands.send(session, caller, request, { store: this.store, maxQueue: this.maxQueue }),
-      ),
+  /**
+   * Asks again what a run was asked that did not answer, and runs to the end. Throws ProtocolError `not-found` (no such
+   * run among the state's messages), `conflict` (it is open, or it answered), and what `sendTo` throws.
+   */
+  retry(session: string, run: string, sender = ""): Promise<AgentResponse> {
+    return lastOf(
+      this.#read(session, sender, (held, caller) => retry(held, caller, { run, key: newId("key") }, this)),
     );
+  }
+
+  /** Stops a run and waits for nothing: false when it had ended before. Throws ProtocolError `not-found`. */
+  async cancel(session: string, run: string): Promise<boolean> {
+    await this.start();
+    const { state } = await this.registry.with(session, (held) => commands.cancel(held, everything(), run));
+    return state === "cancelling";
+  }
+
+  #send(session: string, content: Content, sender: string): AsyncGenerator<ReadEvent, void> {
+    return this.#read(session, sender, (held, caller) =>
+      commands.send(held, caller, { key: newId("key"), content: checkContent(content) }, this),
+    );
+  }
+
+  async *#read(
+    id: string,
+    sender: string,
+    send: (session: Session, caller: Caller) => Promise<{ input: string }>,
+  ): AsyncGenerator<ReadEvent, void> {
+    await this.start();
+    const caller = { actor: userActor(sender), everything: true };
+    yield* this.#readers.follow(id, () => this.registry.with(id, (session) => send(session, caller)));
   }
 
   // --- what sessions tell ---
@@ -349,8 +366,16 @@ export class Runtime {
       return;
     }
     // Also when nothing was open: an append whose answer was lost may have opened it.
-    this.#recoverSoon(RECOVERY_RETRY_MS);
+    this.#membership.recoverSoon();
   }
+}
+
+/** What came of the run; throws `closed` when its session ended before it. */
+async function lastOf(events: AsyncIterable<ReadEvent>): Promise<AgentResponse> {
+  let response: AgentResponse | undefined;
+  for await (const event of events) response = event.response ?? response;
+  if (response === undefined) throw new ProtocolError("closed", "the session ended before the run did");
+  return response;
 }
 
 /** The actor that an embedder's words make; nobody has verified it. */
@@ -361,6 +386,6 @@ function userActor(name: string): Actor {
   return { kind: "user", id, name: id, verified: false };
 }
 
-function everything(): { actor: Actor; everything: true } {
+function everything(): Caller {
   return { actor: userActor(""), everything: true };
 }

@@ -35,7 +35,7 @@ export class Compactor {
    * Resolves once the summary is committed. Throws ProtocolError `busy` (a run is open, or another compaction), `conflict`
    * (nothing was answered since the last one), `closed`, `unavailable` (the model gave no summary), `timeout`.
    */
-  async run(caller: Caller): Promise<{ seq: number }> {
+  async run(caller: Caller): Promise<{ seq: number; summary: string }> {
     const services = this.#services;
     const { state, upTo, agent, current } = await this.#exclusive(caller, async (now) => {
       if (now.run !== undefined) throw new ProtocolError("busy", "a run is open");
@@ -57,7 +57,7 @@ export class Compactor {
         const [body] = compactedEntry(now, compacted);
         if (body === undefined) throw nothingNew();
         const { seq } = await this.#session.append([{ body, actor: caller.actor }]);
-        return { seq };
+        return { seq, summary: body.summary };
       });
     } catch (error) {
       throw this.#refusal(error, signal);

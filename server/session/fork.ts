@@ -21,19 +21,32 @@ const PAGE = 500;
 /** For one message: results that came in entries of their own may be more together than one entry holds. */
 const ENTRY_ROOM = frameRoom();
 
+export interface ForkRequest {
+  /** The seq of a `run-finished`; the last one unless told. */
+  readonly at?: number | undefined;
+  readonly newSession?: string | undefined;
+  readonly key?: string | undefined;
+}
+
 /**
- * `at`: the seq of a `run-finished`, the last one unless told. Throws ProtocolError `bad-frame` (no such place),
- * `conflict` (no run has finished yet). Who may enter the session and create one of its agent was checked before.
+ * The same user, key and new id answer the fork that is there. Throws ProtocolError `bad-frame` (no such place, a key
+ * without an id), `conflict` (no run has finished yet, the id was used). Who may enter the session and create one of its
+ * agent was checked before.
  */
 export async function fork(
   registry: SessionRegistry,
   store: Store,
   caller: Caller,
   from: SessionState,
-  at: number | undefined,
+  request: ForkRequest = {},
 ): Promise<ResultOf<"fork">> {
   const { id } = from.session;
-  const place = at ?? (await lastRunEnd(store, from));
+  const { key, newSession = newId("ses") } = request;
+  if (key !== undefined && request.newSession === undefined)
+    throw new ProtocolError("bad-frame", "key: needs a newSession id that the client has minted");
+  if (key !== undefined && (await isRepeat(store, caller, id, { ...request, newSession })))
+    return { session: newSession };
+  const place = request.at ?? (await lastRunEnd(store, from));
   const state = await stateAt(store, from, place);
   const { agent, title, metadata } = state.session;
   const copies = copied(state).map((message): EntryBody => {
@@ -53,13 +66,38 @@ export async function fork(
     owner: caller.actor.id,
     ...(title === undefined ? {} : { title }),
     ...(metadata === undefined ? {} : { metadata }),
+    ...(key === undefined ? {} : { key }),
     forkedFrom: { session: id, at: place },
   };
   // It stands before the messages that it does not cover.
   const summary: EntryBody[] =
     state.compacted === undefined ? [] : [{ type: "compacted", upTo: 1, summary: state.compacted.summary }];
-  const session = await registry.create(newId("ses"), [created, ...summary, ...copies], caller.actor);
-  return { session: session.id };
+  try {
+    await registry.create(newSession, [created, ...summary, ...copies], caller.actor);
+  } catch (error) {
+    // The first one may be under way still when it is repeated.
+    const taken = error instanceof ProtocolError && error.code === "conflict" && key !== undefined;
+    if (!taken || !(await isRepeat(store, caller, id, { ...request, newSession }))) throw error;
+  }
+  return { session: newSession };
+}
+
+/** Whether this very request has made the session already. Without `at`, any place will do: runs have ended since. */
+async function isRepeat(
+  store: Store,
+  caller: Caller,
+  from: string,
+  { at, newSession, key }: ForkRequest & { readonly newSession: string },
+): Promise<boolean> {
+  const [first] = await store.read(newSession, 0, 1);
+  const event = first && eventOf(first.bytes);
+  return (
+    event?.type === "session-created" &&
+    event.owner === caller.actor.id &&
+    event.key === key &&
+    event.forkedFrom?.session === from &&
+    (at === undefined || event.forkedFrom.at === at)
+  );
 }
 
 /** What the agent would have read next, but for what does not fit an entry. */

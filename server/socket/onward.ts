@@ -10,7 +10,10 @@ import { command, enter } from "./context.ts";
 import type { Handler } from "./context.ts";
 
 const compact: Handler<"compact"> = (context, frame) =>
-  command(context, frame.session, (session) => session.compactor.run(context.caller));
+  command(context, frame.session, async (session) => {
+    const { seq } = await session.compactor.run(context.caller);
+    return { seq };
+  });
 
 const fork: Handler<"fork"> = (context, frame) =>
   enter(context, frame.session, async ({ state }) => {
@@ -19,7 +22,7 @@ const fork: Handler<"fork"> = (context, frame) =>
     if (!allows(identity, "create", agent))
       throw new ProtocolError("forbidden", `no right to create sessions of ${agent}`);
     runtime.requireAgent(agent);
-    return forkSession(runtime.registry, runtime.store, caller, state, frame.at);
+    return forkSession(runtime.registry, runtime.store, caller, state, frame);
   });
 
 const retry: Handler<"retry"> = ({ runtime, caller }, frame) =>

@@ -55,6 +55,8 @@ test("a fork is a session of one's own with the same messages", async () => {
     first.messages.map(({ id }) => id),
   );
   assert.is((await assert.rejects(session.fork({ at: 1 }))).code, "bad-frame");
+  const twice = { newSession: `${session.id}-twice`, key: "again" };
+  assert.equal([await session.fork(twice), await session.fork(twice)], [twice.newSession, twice.newSession]);
 });
 
 test("a run that failed is asked again, once a key", async () => {

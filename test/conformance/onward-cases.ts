@@ -93,6 +93,27 @@ export const ONWARD_CASES: readonly Case[] = [
     ],
   },
   {
+    name: "a fork that is repeated with its key is the first one",
+    steps: [
+      ...answered,
+      { send: { type: "fork", id: 4, session: "$s", newSession: "$minted", key: "f1" } },
+      { expect: { type: "ok", id: 4, session: "$minted" } },
+      { send: { type: "send", id: 5, session: "$s", key: "k2", content: "more" } },
+      { until: { type: "ok", id: 5 } },
+      { until: { ...event("run-finished", { reason: "text" }), seq: "$end" } },
+      { send: { type: "fork", id: 6, session: "$s", newSession: "$minted", key: "f1" } },
+      { expect: { type: "ok", id: 6, session: "$minted" } },
+      { send: { type: "fork", id: 7, session: "$s", newSession: "$minted", key: "f1", at: "$end" } },
+      { expect: { type: "error", id: 7, code: "conflict" } },
+      { send: { type: "fork", id: 8, session: "$s", newSession: "$minted", key: "f2" } },
+      { expect: { type: "error", id: 8, code: "conflict" } },
+      { send: { type: "fork", id: 9, session: "$s", newSession: "$minted" } },
+      { expect: { type: "error", id: 9, code: "conflict" } },
+      { send: { type: "fork", id: 10, session: "$s", key: "f1" } },
+      { expect: { type: "error", id: 10, code: "bad-frame" } },
+    ],
+  },
+  {
     name: "a run that failed is asked for again, once a key; one that answered is not",
     steps: [
       ...attached,

@@ -99,7 +99,7 @@ try {
   if (!(error instanceof ProtocolError) || !["conflict", "busy"].includes(error.code)) throw error;
 }
 await run("second");
-await registry.with(SESSION, ({ state }) => fork(registry, store, caller, state, undefined));
+await registry.with(SESSION, ({ state }) => fork(registry, store, caller, state));
 for await (const id of runtime.sessions())
   process.stdout.write(`${JSON.stringify(await readLog(store, id))}\n`);
 await runtime.close();

@@ -5,6 +5,7 @@
 import fc from "fast-check";
 import { buildPrompt } from "../../../server/agent/prompt.ts";
 import { fork } from "../../../server/session/fork.ts";
+import type { ForkRequest } from "../../../server/session/fork.ts";
 import type { EventFrame } from "../../../protocol/entries.ts";
 import type { HistoryMessage, SessionState } from "../../../protocol/frames.ts";
 import { fold } from "../../../protocol/state.ts";
@@ -31,7 +32,7 @@ test.after.each(closeRuntimes);
 function forkOf(runtime: TestRuntime, session: string, at?: number, user = "ada"): Promise<string> {
   const { registry, store } = runtime.runtime;
   return registry.with(session, async ({ state }) => {
-    return (await fork(registry, store, caller(user), state, at)).session;
+    return (await fork(registry, store, caller(user), state, { at })).session;
   });
 }
 
@@ -191,6 +192,38 @@ test("a closed session can be forked, a deleted one not", async () => {
   await check(runtime, session, undefined, "ada");
   await runtime.remove(session);
   assert.is((await assert.rejects(forkOf(runtime, session))).code, "not-found");
+});
+
+test("a fork that is repeated with its key is the first one, even at the same moment", async () => {
+  const runtime = await startRuntime();
+  const session = await runtime.session();
+  await runtime.run(session, "hi");
+  const { registry, store } = runtime.runtime;
+  const ask = (request: ForkRequest, user = "ada"): Promise<string> =>
+    registry.with(session, async ({ state }) => {
+      return (await fork(registry, store, caller(user), state, request)).session;
+    });
+  const keyed = { newSession: "mine", key: "k" };
+  assert.equal(await Promise.all([ask(keyed), ask(keyed), ask(keyed)]), ["mine", "mine", "mine"]);
+  const log = await runtime.log("mine");
+  assert.equal(bodiesOf(log, "session-created")[0]!.key, "k");
+  const [first] = boundaries(await runtime.log(session));
+  await runtime.run(session, "more");
+  const [, second] = boundaries(await runtime.log(session));
+  assert.is(await ask(keyed), "mine");
+  assert.is(await ask({ ...keyed, at: first! }), "mine");
+  assert.equal(await runtime.log("mine"), log);
+  for (const [request, user] of [
+    [{ ...keyed, at: second! }, "ada"],
+    [{ ...keyed, key: "other" }, "ada"],
+    [{ newSession: "mine" }, "ada"],
+    [{ newSession: session, key: "k" }, "ada"],
+    [keyed, "bob"],
+  ] as const)
+    assert.is((await assert.rejects(ask(request, user))).code, "conflict", JSON.stringify([request, user]));
+  assert.is((await assert.rejects(ask({ key: "k" }))).code, "bad-frame");
+  await runtime.remove("mine");
+  assert.is((await assert.rejects(ask(keyed))).code, "conflict", "the id of a deleted session");
 });
 
 test("results that fit no entry together are left out of the copy, and marked", async () => {

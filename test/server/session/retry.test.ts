@@ -124,9 +124,7 @@ test("runs that are not known here are not found, and closed sessions and strang
   const { run } = await runtime.run(session, broken);
   assert.is((await assert.rejects(again(runtime, session, "run_nobody"))).code, "not-found");
   assert.is((await assert.rejects(again(runtime, session, run, { user: "eve" }))).code, "not-found");
-  const copy = await registry.with(session, ({ state }) =>
-    fork(registry, store, caller("ada"), state, undefined),
-  );
+  const copy = await registry.with(session, ({ state }) => fork(registry, store, caller("ada"), state));
   assert.is(
     (await assert.rejects(again(runtime, copy.session, run))).code,
     "not-found",
