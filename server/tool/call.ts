@@ -61,8 +61,8 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
     let lost = inFlight !== undefined;
     let accepted = from?.state === "accepted";
     let cancelling = false;
-    /** An attempt was given up that may have had its effect. */
-    let uncertain = false;
+    /** An attempt was given up that may have had its effect; of one before a restart, the log does not say why here. */
+    let uncertain = attempt > (inFlight === undefined ? 0 : 1);
     let settled = false;
     let last: EntryBody[];
     let acknowledge = (): void => {};
@@ -197,11 +197,14 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
             break;
           case "grace-over":
             if (event.attempt !== attempt || lease === undefined) break;
-            last = [
-              lostEntry(request.call, attempt, "disconnected"),
-              ended(once || cancelling ? UNKNOWN : unavailable("the provider did not return")),
-            ];
-            break outcome;
+            if (once || cancelling) {
+              last = [lostEntry(request.call, attempt, "disconnected"), ended(UNKNOWN)];
+              break outcome;
+            }
+            // Others may be busy, and one that is away may come back yet.
+            yield [giveUp("disconnected")];
+            router.wait(ticket, request.tool(), avoid);
+            break;
           case "result": {
             const { answer, host } = event;
             const reference = { session: request.session, call: request.call, attempt: event.attempt };

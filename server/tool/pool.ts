@@ -15,7 +15,7 @@ export interface PooledProvider extends Provider {
 
 interface Waiter {
   readonly ticket: Ticket;
-  readonly avoid: ReadonlySet<string>;
+  avoid: ReadonlySet<string>;
 }
 
 export interface Pool {

@@ -21,6 +21,8 @@ export class Pools {
   readonly #noProviderMs: number;
   readonly #maxWaiting: number;
   readonly #pools = new Map<string, Pool>();
+  /** In whose line a call stands. */
+  readonly #lines = new Map<Ticket, Pool>();
 
   constructor(registry: ToolRegistry, deadlines: Deadlines, options: PoolOptions) {
     this.#registry = registry;
@@ -60,25 +62,30 @@ export class Pools {
     return pool === undefined || pool.waiters.length > 0 ? undefined : choose(pool, ticket, avoid);
   }
 
-  /** Sends the ticket a `lease` as soon as a provider is free, or `no-provider`. */
+  /** Sends the ticket a `lease` as soon as a provider is free, or `no-provider`. A call that waits keeps its place. */
   wait(ticket: Ticket, tool: RegisteredTool, avoid: ReadonlySet<string>): void {
     const pool = this.#open(tool.scope, tool.specification.name);
-    if (pool.waiters.length >= this.#maxWaiting) {
-      ticket.inbox.push({ type: "no-provider", detail: "too many calls wait for this tool" });
-      return;
+    if (this.#lines.get(ticket) === pool) {
+      for (const waiter of pool.waiters) if (waiter.ticket === ticket) waiter.avoid = avoid;
+    } else {
+      this.leaveLine(ticket);
+      if (pool.waiters.length >= this.#maxWaiting) {
+        ticket.inbox.push({ type: "no-provider", detail: "too many calls wait for this tool" });
+        return;
+      }
+      pool.waiters.push({ ticket, avoid });
+      this.#lines.set(ticket, pool);
     }
-    pool.waiters.push({ ticket, avoid });
     this.serve(pool);
     this.checkEmpty(pool);
   }
 
-  /** Takes a call out of every line. */
-  leaveLines(ticket: Ticket): void {
-    for (const pool of this.#pools.values()) {
-      if (pool.waiters.some((waiter) => waiter.ticket === ticket)) {
-        pool.waiters = pool.waiters.filter((waiter) => waiter.ticket !== ticket);
-      }
-    }
+  leaveLine(ticket: Ticket): void {
+    const pool = this.#lines.get(ticket);
+    if (pool === undefined) return;
+    this.#lines.delete(ticket);
+    pool.waiters = pool.waiters.filter((waiter) => waiter.ticket !== ticket);
+    this.#dropIfUnused(pool);
   }
 
   /** Gives what is free to those who wait. */
@@ -88,6 +95,7 @@ export class Pools {
       const lease = choose(pool, ticket, avoid);
       if (lease === undefined) return;
       pool.waiters.shift();
+      this.#lines.delete(ticket);
       ticket.inbox.push({ type: "lease", lease });
     }
     this.#dropIfUnused(pool);
@@ -100,6 +108,7 @@ export class Pools {
       pool.stopCheck = undefined;
       if (hasHost(pool)) return;
       for (const { ticket } of pool.waiters.splice(0)) {
+        this.#lines.delete(ticket);
         ticket.inbox.push({ type: "no-provider", detail: `nobody offers ${pool.name} now` });
       }
       this.#dropIfUnused(pool);

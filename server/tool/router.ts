@@ -139,7 +139,7 @@ export class Router {
   /** Ends a ticket. With its outcome in the log, results that came too late get their verdict now. */
   close(ticket: Ticket, settled: boolean): void {
     this.#tickets.delete(`${ticket.session}/${ticket.call}`);
-    this.#pools.leaveLines(ticket);
+    this.#pools.leaveLine(ticket);
     for (const event of ticket.inbox.drain()) {
       if (event.type === "lease") this.release(event.lease);
       else if (event.type === "result") {

@@ -4,6 +4,7 @@
  */
 import { calls as asks, bodiesOf, Clock, closeRuntimes } from "../../support/runtime.ts";
 import { assert, suite } from "../../support/suite.ts";
+import { until } from "../../support/wait.ts";
 import { violations } from "../agent/rules.ts";
 import { TestStore } from "../session/stores.ts";
 import { callsOf, TestProvider, tool, waitingModel, type Calls } from "./provider.ts";
@@ -202,6 +203,27 @@ test("a once call whose provider does not return ends outcome-unknown after the 
   await holds(run);
 });
 
+test("a pure call whose provider does not return goes to one that was busy all the while", async () => {
+  const clock = new Clock();
+  const run = await callsOf({ providers: TWO, times: 2, options: { maxConcurrent: 1 }, now: clock.now });
+  const [a, b] = run.by;
+  a.accept(await a.nextCall());
+  const long = await b!.nextCall();
+  b!.accept(long);
+  a.disconnect();
+  clock.advance(30_100);
+  await until(async () => (await lostCauses(run)).length === 1, 5_000, "the end of the grace");
+  b!.result(long, "at last");
+  const moved = await b!.nextCall();
+  assert.is(moved.attempt, 2);
+  b!.result(moved, "both");
+  assert.equal(
+    (await run.ended()).map(({ outcome }) => outcome),
+    ["ok", "ok"],
+  );
+  await holds(run);
+});
+
 test("a superseded provider's calls wait only the short grace", async () => {
   const clock = new Clock();
   const run = await callsOf({ offer: once, now: clock.now });
@@ -270,6 +292,8 @@ test("many lost calls whose tool's queue is full wait without spinning", async (
   // The event loop still turns: an immediate comes, and so does the grace.
   await new Promise(setImmediate);
   clock.advance(30_100);
+  await until(async () => (await lostCauses(run)).length === 4, 5_000, "the end of the grace");
+  clock.advance(5_100);
   const results = await run.ended();
   assert.equal(
     results.map(({ outcome }) => outcome),

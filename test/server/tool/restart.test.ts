@@ -1,0 +1,67 @@
+/**
+ * Calls that were open when the process ended, taken up by the next one on the same store: what the next process must not
+ * forget of them. Kills at every commit are test/fault's; here the clocks are the test's and the end is orderly.
+ */
+import { MemoryStore } from "../../../server/store/memory.ts";
+import { Clock, closeRuntimes, startRuntime, type TestRuntime } from "../../support/runtime.ts";
+import { assert, suite } from "../../support/suite.ts";
+import { until } from "../../support/wait.ts";
+import { callsOf, TestProvider, tool } from "./provider.ts";
+
+const test = suite("calls over a restart");
+test.after.each(closeRuntimes);
+
+/** A store that the end of its runtime does not end. */
+class LastingStore extends MemoryStore {
+  override async close(): Promise<void> {}
+}
+
+function next(store: MemoryStore, clock: Clock): Promise<TestRuntime> {
+  return startRuntime({ store, now: clock.now });
+}
+
+test("a cancelled call that was lost before the restart is not said to have had no effect", async () => {
+  const clock = new Clock();
+  const store = new LastingStore();
+  const run = await callsOf({ store, now: clock.now });
+  await run.by[0].nextCall();
+  clock.advance(5_100);
+  await run.runtime.entry(run.session, "tool-lost");
+  await run.runtime.runtime.close();
+  const again = await next(store, clock);
+  const { event } = await again.entry(run.session, "run-recovered");
+  await again.cancel(run.session, event.run);
+  const { event: result } = await again.entry(run.session, "tool-result");
+  assert.is(result.outcome, "outcome-unknown");
+});
+
+test("a call that was never dispatched before the restart is cancelled as such", async () => {
+  const clock = new Clock();
+  const store = new LastingStore();
+  const run = await callsOf({ store, now: clock.now, times: 2, options: { maxConcurrent: 1 } });
+  const [a] = run.by;
+  const first = await a.nextCall();
+  await run.runtime.runtime.close();
+  const again = await next(store, clock);
+  const { event } = await again.entry(run.session, "run-recovered");
+  await again.cancel(run.session, event.run);
+  const { event: result } = await again.entry(run.session, "tool-result", (body) => body.call !== first.call);
+  assert.is(result.outcome, "cancelled");
+});
+
+test("a provider that is back before the call is taken up goes on with it", async () => {
+  const clock = new Clock();
+  const store = new LastingStore();
+  const run = await callsOf({ store, now: clock.now, offer: tool("work", { effect: "once" }) });
+  const call = await run.by[0].nextCall();
+  await run.runtime.runtime.close();
+  const again = await next(store, clock);
+  const back = new TestProvider(again.runtime, "prv_a");
+  back.offer([tool("work", { effect: "once" })], { working: [call] });
+  await again.entry(run.session, "run-recovered");
+  await until(() => back.result(call, "done"), 5_000, "the call to be taken up");
+  const { event: result } = await again.entry(run.session, "tool-result");
+  assert.equal([result.outcome, result.attempt], ["ok", 1]);
+});
+
+test.run();
