@@ -86,6 +86,9 @@ export class Requests {
   #inFlight = 0;
   /** 0 while offline. */
   #maxInFlight = 0;
+  /** Nothing is sent before, for the server has said so. */
+  #heldUntil = 0;
+  #endHold = (): void => undefined;
 
   constructor(settings: RequestsSettings) {
     this.#settings = settings;
@@ -151,6 +154,7 @@ export class Requests {
 
   /** There is a connection: sends what waits, oldest first. */
   online(maxInFlight: number): void {
+    this.#heldUntil = 0;
     this.#maxInFlight = Math.max(1, maxInFlight);
     this.#pump();
     this.#settings.changed();
@@ -186,17 +190,20 @@ export class Requests {
 
   /** Nothing will be answered: everything fails with `error`. */
   fail(error: ProtocolError): void {
+    this.#endHold();
     for (const request of this.#pending.values()) this.#fail(request, error);
   }
 
   #retryLater(request: Pending, refusal: ServerFrameOf<"error">): boolean {
-    if (!request.policy.retry || !refusal.retryable) return false;
+    // Refused before it was looked at: a repetition does nothing twice, whatever the request.
+    const limited = refusal.code === "rate-limited";
+    if (!limited && (!request.policy.retry || !refusal.retryable)) return false;
     const { clock } = this.#settings;
-    const pause =
-      (refusal.retryAfterMs ?? 0) +
-      between(clock, 50, Math.min(LONGEST_PAUSE_MS, 250 * 2 ** request.retries++));
+    const told = refusal.retryAfterMs ?? 0;
+    const pause = told + between(clock, 50, Math.min(LONGEST_PAUSE_MS, 250 * 2 ** request.retries++));
     // The refusal says more than a timeout would.
     if (clock.now() + pause >= request.deadlineAt) return false;
+    if (limited) this.#hold(told);
     this.#move(request, "paused");
     request.endPause = clock.after(pause, () => {
       this.#move(request, "waiting");
@@ -205,8 +212,18 @@ export class Requests {
     return true;
   }
 
+  /** Others would be refused, too. */
+  #hold(ms: number): void {
+    const { clock } = this.#settings;
+    if (clock.now() + ms <= this.#heldUntil) return;
+    this.#heldUntil = clock.now() + ms;
+    this.#endHold();
+    this.#endHold = clock.after(ms, () => this.#pump());
+  }
+
   #pump(): void {
     if (this.#maxInFlight === 0 || this.unsent === 0) return;
+    if (this.#settings.clock.now() < this.#heldUntil) return;
     for (const bound of [true, false]) {
       for (const request of this.#pending.values()) {
         if (this.#inFlight >= this.#maxInFlight) return;

@@ -129,7 +129,7 @@ export async function startServer(options: ServerOptions = {}): Promise<HauloutS
         notReady: () => (state === "ready" ? probeStore(runtime?.store) : state),
         metrics: () => metrics.text(),
       }),
-      accept: (socket) => connections.accept(socket),
+      accept: (socket, address) => connections.accept(socket, address),
       refusing: () => (state === "ready" ? undefined : `The server is ${state}.`),
     },
     {

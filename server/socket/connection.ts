@@ -18,9 +18,12 @@ import type { Authenticator } from "../auth/authenticator.ts";
 import type { Identity } from "../auth/identity.ts";
 import { decodeMessage, greet, welcomeFrame } from "./greeting.ts";
 import type { Watched } from "./heartbeat.ts";
-import { describe, errorFrame, isRequest, readFrame, usableId } from "./inbound.ts";
+import { describe, errorFrame, isRequest, isRequestType, readFrame, usableId } from "./inbound.ts";
 import { Inbox, type RawFrame } from "./inbox.ts";
-import { Outbox, type OutboxOptions, type OutboxTotals } from "./outbox.ts";
+import type { ConnectionLimits } from "./limits.ts";
+import { Meter } from "./meter.ts";
+import { Outbox, type OutboxTotals } from "./outbox.ts";
+import type { Allowance } from "./rate.ts";
 import type { Turn } from "./turn.ts";
 
 /** What handles the frames of all connections: called in the order of arrival, never awaited. */
@@ -29,30 +32,6 @@ export interface Dispatch {
   frame(connection: Connection, frame: ClientFrame): void;
   /** Once for each connection that has said hello. `successor`: the connection that superseded it. */
   gone(connection: Connection, successor?: Connection): void;
-}
-
-export interface ConnectionOptions {
-  /** How long a connection may be silent before its hello (10 000). */
-  readonly helloTimeoutMs?: number;
-  /** Bytes of the first message (16 KiB). */
-  readonly maxHelloBytes?: number;
-  /** Requests without an answer (32); one more is `rate-limited`. */
-  readonly maxInFlight?: number;
-  /** Bad frames within `badFrameWindowMs` that end the connection (10 in 60 000). */
-  readonly maxBadFrames?: number;
-  readonly badFrameWindowMs?: number;
-  /** Requests refused as `rate-limited` within a minute that end the connection with 4104 (1000). */
-  readonly maxRateLimited?: number;
-  /** Frames of one connection handled in one turn of the event loop (256). */
-  readonly framesPerTurn?: number;
-  /** Distance of two pings (25 000), and how much longer than that a peer may be silent (10 000). */
-  readonly pingMs?: number;
-  readonly pongGraceMs?: number;
-  /** How long bytes may wait without one of them moving (30 000). */
-  readonly stuckMs?: number;
-  /** `welcome.limits.maxQueue`: the inputs a session holds (64). Said here, enforced by the session. */
-  readonly maxQueue?: number;
-  readonly outbox?: OutboxOptions;
 }
 
 /** What a connection is given by the server around it. */
@@ -66,9 +45,11 @@ export interface ConnectionHost {
   readonly log: Log;
   readonly clock: () => number;
   readonly random: () => number;
-  readonly options: Required<Omit<ConnectionOptions, "outbox">> & { readonly outbox: OutboxOptions };
+  readonly options: ConnectionLimits;
   /** True once the server stops: what is in flight is still answered, new requests are not begun. */
   readonly draining: () => boolean;
+  /** Counts a connection of a user; answers what all of theirs share. Throws ProtocolError `rate-limited`. */
+  admit(identity: Identity): Allowance | undefined;
   /** The hello was accepted; called before `welcome` is sent. */
   greeted(connection: Connection): void;
   /** The connection takes no more frames. Called once for every connection. */
@@ -81,6 +62,8 @@ const PING = new EncodedFrame(encodeFrame({ type: "ping" } satisfies ServerFrame
 
 export class Connection implements Subscriber, ToolHost, Watched {
   readonly id: string = newId("con");
+  /** Where it came from: an IP address. */
+  readonly address: string;
   readonly #socket: WebSocket;
   readonly #host: ConnectionHost;
   readonly #inbox: Inbox;
@@ -93,12 +76,14 @@ export class Connection implements Subscriber, ToolHost, Watched {
   #closeCode: string | undefined;
   /** When the last bad frames came. */
   #bad: number[] | undefined;
-  #rateLimited: { count: number; readonly since: number } | undefined;
+  /** Made with the hello. */
+  #meter: Meter | undefined;
   /** When the hello must be there, later when the next ping is due. */
   #dueAt: number;
   #seenAt: number;
 
-  constructor(socket: WebSocket, host: ConnectionHost) {
+  constructor(socket: WebSocket, host: ConnectionHost, address: string) {
+    this.address = address;
     this.#socket = socket;
     this.#host = host;
     if (socket.protocol === SUBPROTOCOL_MSGPACK) this.#encoding = "msgpack";
@@ -166,6 +151,7 @@ export class Connection implements Subscriber, ToolHost, Watched {
 
   call(call: ToolCall): boolean {
     const { session, attempt, run, agent, tool, input, actor, timeoutMs } = call;
+    this.#meter?.expect(FRAMES_OF_A_CALL);
     this.send({ type: "call", session, call: call.call, attempt, run, agent, tool, input, actor, timeoutMs });
     // Gone now, it was gone before or by this frame: in both cases nothing was written.
     return !this.#gone;
@@ -213,6 +199,7 @@ export class Connection implements Subscriber, ToolHost, Watched {
     } else if (this.#identity === undefined) {
       this.#greet(data, isBinary);
     } else {
+      this.#meter?.message(data.length, this.#seenAt);
       this.#inbox.receive(decodeMessage(data, isBinary));
     }
   }
@@ -230,6 +217,13 @@ export class Connection implements Subscriber, ToolHost, Watched {
       this.#refuse(greeting.error, greeting.cause, greeting.id);
       return;
     }
+    try {
+      const shared = this.#host.admit(greeting.identity);
+      this.#meter = new Meter(options, this.#seenAt, shared);
+    } catch (error) {
+      this.#refuse(this.#asProtocolError(error), "rate-limited", greeting.hello.id);
+      return;
+    }
     this.#identity = greeting.identity;
     metrics.framesReceived.add(1, "hello");
     metrics.accepted.add(1);
@@ -241,6 +235,8 @@ export class Connection implements Subscriber, ToolHost, Watched {
   }
 
   #take(raw: RawFrame): void {
+    const wait = this.#meter!.frame(this.#host.clock());
+    if (wait > 0 && !this.#mayPass(raw, wait)) return;
     let frame: ClientFrame;
     try {
       frame = readFrame(raw);
@@ -271,10 +267,7 @@ export class Connection implements Subscriber, ToolHost, Watched {
       return false;
     }
     if (inFlight.size >= maxInFlight) {
-      this.send(
-        errorFrame(new ProtocolError("rate-limited", `${maxInFlight} requests are unanswered`), frame.id),
-      );
-      this.#countRateLimited();
+      this.#limit(`${maxInFlight} requests are unanswered`, frame.id, IN_FLIGHT_RETRY_MS);
       return false;
     }
     if (this.#host.draining()) {
@@ -286,14 +279,19 @@ export class Connection implements Subscriber, ToolHost, Watched {
     return true;
   }
 
-  /** A client that keeps to its limits is never refused; one that goes on all the same is a flood. */
-  #countRateLimited(): void {
-    const now = this.#host.clock();
-    if (this.#rateLimited === undefined || now - this.#rateLimited.since >= MINUTE_MS) {
-      this.#rateLimited = { count: 0, since: now };
-    }
-    if (++this.#rateLimited.count < this.#host.options.maxRateLimited) return;
-    this.disconnect("rate-limited", "too many requests");
+  /** A frame beyond the rate: a request is refused before it is looked at, and what the server waits for passes. */
+  #mayPass(raw: RawFrame, waitMs: number): boolean {
+    const id = isRequestType(raw["type"]) ? usableId(raw) : undefined;
+    if (id !== undefined && !this.#inFlight?.has(id)) this.#limit("too much in a time", id, waitMs);
+    else if (this.#meter!.flooded) this.disconnect("rate-limited", "too many frames");
+    else return true;
+    return false;
+  }
+
+  #limit(message: string, id: number, retryAfterMs: number): void {
+    this.send(errorFrame(new ProtocolError("rate-limited", message, { retryAfterMs }), id));
+    this.#meter!.refused(this.#host.clock());
+    if (this.#meter!.flooded) this.disconnect("rate-limited", "too many requests");
   }
 
   #refuseBad(error: ProtocolError, id?: number): void {
@@ -375,7 +373,10 @@ export class Connection implements Subscriber, ToolHost, Watched {
   }
 }
 
-const MINUTE_MS = 60_000;
+/** When a place among the requests in flight may be free. */
+const IN_FLIGHT_RETRY_MS = 100;
+/** What a provider sends for a call: `callAccepted` and `callResult`. */
+const FRAMES_OF_A_CALL = 2;
 
 /** Close codes that the socket itself has sent, by its error. */
 const FAULT_CODES: Readonly<Record<string, string>> = {

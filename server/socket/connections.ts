@@ -4,15 +4,17 @@
  */
 import type { WebSocket } from "ws";
 import { EncodedFrame, encodeFrame } from "../../protocol/codec.ts";
-import { CLOSE_CODES } from "../../protocol/errors.ts";
+import { CLOSE_CODES, ProtocolError } from "../../protocol/errors.ts";
 import type { ServerFrame } from "../../protocol/frames.ts";
-import { MAX_HELLO_BYTES } from "../../protocol/version.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Authenticator } from "../auth/authenticator.ts";
-import { Connection, type ConnectionHost, type ConnectionOptions, type Dispatch } from "./connection.ts";
+import type { Identity } from "../auth/identity.ts";
+import { Connection, type ConnectionHost, type Dispatch } from "./connection.ts";
 import { Wheel, type WheelOptions } from "./heartbeat.ts";
+import { connectionLimits, type ConnectionOptions } from "./limits.ts";
 import { outboxTotals, type OutboxTotals } from "./outbox.ts";
+import { Allowance, Roster, type Counted } from "./rate.ts";
 import { Turn } from "./turn.ts";
 
 export interface ConnectionsParts {
@@ -24,12 +26,32 @@ export interface ConnectionsParts {
 }
 
 export interface ConnectionsOptions extends ConnectionOptions {
+  /**
+   * Connections of one user (500; 0: any number). This and the rates of a user hold for users that were verified: a name
+   * that anybody may give bounds nobody.
+   */
+  readonly maxConnectionsPerUser?: number;
+  /** Frames a second from all connections of a user (10 000), and how many more at once (40 000). */
+  readonly userFramesPerSecond?: number;
+  readonly userFrameBurst?: number;
+  /** Bytes a second from all connections of a user (32 MiB), and how many more at once (128 MiB). */
+  readonly userBytesPerSecond?: number;
+  readonly userByteBurst?: number;
   readonly wheel?: WheelOptions;
   /** Spreads the first pings; Math.random unless told. */
   readonly random?: () => number;
 }
 
+interface User extends Counted {
+  readonly allowance: Allowance;
+}
+
+/** How long a client over one of its counts is told to wait. */
+const COUNT_RETRY_MS = 5000;
+
 export class Connections {
+  readonly #users: Roster<User>;
+  readonly #maxConnectionsPerUser: number;
   readonly #host: ConnectionHost;
   readonly #wheel: Wheel;
   readonly #log: Log;
@@ -44,27 +66,26 @@ export class Connections {
   constructor(parts: ConnectionsParts, options: ConnectionsOptions = {}) {
     this.#log = parts.log;
     this.#wheel = new Wheel(options.wheel);
+    this.#maxConnectionsPerUser = options.maxConnectionsPerUser ?? 500;
+    const userRates = {
+      framesPerSecond: options.userFramesPerSecond ?? 10_000,
+      frameBurst: options.userFrameBurst ?? 40_000,
+      bytesPerSecond: options.userBytesPerSecond ?? 32 * 2 ** 20,
+      byteBurst: options.userByteBurst ?? 128 * 2 ** 20,
+    };
+    this.#users = new Roster((now) => {
+      const allowance = new Allowance(userRates, now);
+      return { connections: 0, allowance, isClear: (at) => allowance.isFull(at) };
+    });
     this.#host = {
       ...parts,
       turn: new Turn(),
       totals: this.totals,
       clock: () => this.#wheel.now(),
       random: options.random ?? Math.random,
-      options: {
-        helloTimeoutMs: options.helloTimeoutMs ?? 10_000,
-        maxHelloBytes: options.maxHelloBytes ?? MAX_HELLO_BYTES,
-        maxInFlight: options.maxInFlight ?? 32,
-        maxBadFrames: options.maxBadFrames ?? 10,
-        badFrameWindowMs: options.badFrameWindowMs ?? 60_000,
-        maxRateLimited: options.maxRateLimited ?? 1000,
-        framesPerTurn: options.framesPerTurn ?? 256,
-        pingMs: options.pingMs ?? 25_000,
-        pongGraceMs: options.pongGraceMs ?? 10_000,
-        stuckMs: options.stuckMs ?? 30_000,
-        maxQueue: options.maxQueue ?? 64,
-        outbox: options.outbox ?? {},
-      },
+      options: connectionLimits(options),
       draining: () => this.#draining,
+      admit: (identity) => this.#admit(identity),
       greeted: (connection) => this.#greeted(connection),
       ended: (connection) => this.#ended(connection),
       closed: (connection) => {
@@ -84,9 +105,9 @@ export class Connections {
     return this.#open.values();
   }
 
-  /** Takes over a socket that was just upgraded. */
-  accept(socket: WebSocket): Connection {
-    const connection = new Connection(socket, this.#host);
+  /** Takes over a socket of an address that was just upgraded. */
+  accept(socket: WebSocket, address = ""): Connection {
+    const connection = new Connection(socket, this.#host, address);
     this.#open.add(connection);
     this.#sockets.add(connection);
     this.#wheel.watch(connection, this.#host.options.helloTimeoutMs);
@@ -128,6 +149,22 @@ export class Connections {
     this.#wheel.stop();
   }
 
+  /** Counts one more connection of a user. Throws ProtocolError `rate-limited`. */
+  #admit({ user, verified, provider }: Identity): Allowance | undefined {
+    if (!verified) return undefined;
+    const now = this.#wheel.now();
+    const known = this.#users.find(user.id, now);
+    const most = this.#maxConnectionsPerUser;
+    // The one that it supersedes goes at once.
+    const count = known.connections - Number(this.#byProvider.has(provider));
+    if (most > 0 && count >= most) {
+      const details = { limit: "maxConnectionsPerUser", value: most };
+      const text = `there are ${most} connections of this user`;
+      throw new ProtocolError("rate-limited", text, { retryAfterMs: COUNT_RETRY_MS, details });
+    }
+    return this.#users.enter(user.id, now).allowance;
+  }
+
   #greeted(connection: Connection): void {
     const { provider, user } = connection.identity!;
     const previous = this.#byProvider.get(provider);
@@ -140,7 +177,8 @@ export class Connections {
   #ended(connection: Connection): void {
     this.#open.delete(connection);
     this.#wheel.forget(connection);
-    const provider = connection.identity?.provider;
+    const { provider, user, verified } = connection.identity ?? {};
+    if (user !== undefined && verified) this.#users.leave(user.id);
     if (provider !== undefined && this.#byProvider.get(provider) === connection) {
       this.#byProvider.delete(provider);
     }

@@ -37,7 +37,11 @@ export function readFrame(raw: RawFrame): ClientFrame {
 
 /** True for frames that are answered by `ok` or `error`. */
 export function isRequest(frame: ClientFrame): frame is Extract<ClientFrame, { type: RequestType }> {
-  return Object.hasOwn(requests, frame.type);
+  return isRequestType(frame.type);
+}
+
+export function isRequestType(type: unknown): type is RequestType {
+  return typeof type === "string" && Object.hasOwn(requests, type);
 }
 
 /** The id of a frame, if it has one that an answer can carry. */

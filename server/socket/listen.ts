@@ -1,6 +1,6 @@
 /**
  * The door: the HTTP server and the upgrade to WebSocket. Owns the limits of the transport and who may knock: Host and
- * Origin against DNS rebinding, draining, sockets without a hello per address. Everything else is refused in band later,
+ * Origin against DNS rebinding, draining, how many there may be (admission.ts). Everything else is refused in band later,
  * because browsers cannot read a refused upgrade. Never reads a frame.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -9,9 +9,10 @@ import type { Duplex } from "node:stream";
 import { WebSocketServer, type ServerOptions, type WebSocket } from "ws";
 import { MAX_FRAME_BYTES, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK } from "../../protocol/version.ts";
 import type { Metrics } from "../observe/metrics.ts";
+import { Admission, type AdmissionOptions, type Greeter } from "./admission.ts";
 import { hostAllowed, originAllowed, type OriginRules } from "./origin.ts";
 
-export interface ListenOptions extends OriginRules {
+export interface ListenOptions extends OriginRules, AdmissionOptions {
   readonly port: number;
   /** Bytes of one inbound message (1 MiB); more closes with 1009. */
   readonly maxMessageBytes?: number;
@@ -25,16 +26,14 @@ export interface ListenOptions extends OriginRules {
   /** How long the head of a request may take (10 000), and the whole of it (30 000). */
   readonly headersTimeoutMs?: number;
   readonly requestTimeoutMs?: number;
-  /** Sockets of one address that have not said hello (0: any number). Behind a proxy all have its address. */
-  readonly maxGreetingPerAddress?: number;
 }
 
 export interface ListenParts {
   readonly metrics: Metrics;
   /** Answers plain HTTP. */
   readonly request: (request: IncomingMessage, response: ServerResponse) => void;
-  /** Takes an upgraded socket; answers whether it is still without a hello when asked later. */
-  readonly accept: (socket: WebSocket) => { readonly identity: unknown };
+  /** Takes an upgraded socket of an address; answers whether it is still without a hello when asked later. */
+  readonly accept: (socket: WebSocket, address: string) => Greeter;
   /** Why no one is let in now, if so. */
   readonly refusing: () => string | undefined;
 }
@@ -46,11 +45,12 @@ export class Listener {
   readonly #parts: ListenParts;
   readonly #http: Server;
   readonly #upgrader: WebSocketServer;
-  readonly #greeting = new Map<string, Set<{ readonly identity: unknown }>>();
+  readonly #admission: Admission;
 
   constructor(parts: ListenParts, options: ListenOptions) {
     this.#parts = parts;
     this.#options = options;
+    this.#admission = new Admission(options);
     this.#http = createServer({
       headersTimeout: options.headersTimeoutMs ?? 10_000,
       requestTimeout: options.requestTimeoutMs ?? 30_000,
@@ -109,10 +109,8 @@ export class Listener {
       return;
     }
     this.#upgrader.handleUpgrade(request, socket, head, (webSocket) => {
-      const connection = this.#parts.accept(webSocket);
-      if (!this.#options.maxGreetingPerAddress) return;
-      this.#greetingFrom(address).add(connection);
-      webSocket.once("close", () => this.#forget(address, connection));
+      const connection = this.#parts.accept(webSocket, address);
+      webSocket.once("close", this.#admission.enter(address, connection));
     });
   }
 
@@ -129,29 +127,8 @@ export class Listener {
     }
     const refusing = this.#parts.refusing();
     if (refusing !== undefined) return ["503 Service Unavailable", "draining", refusing];
-    const most = this.#options.maxGreetingPerAddress;
-    if (most && this.#greetingFrom(address).size >= most) {
-      return [
-        "503 Service Unavailable",
-        "greeting",
-        "Too many connections of this address have not said hello.",
-      ];
-    }
-    return undefined;
-  }
-
-  /** The sockets of an address that have not said hello; those that have are dropped on the way. */
-  #greetingFrom(address: string): Set<{ readonly identity: unknown }> {
-    const waiting = this.#greeting.get(address) ?? new Set();
-    for (const connection of waiting) if (connection.identity !== undefined) waiting.delete(connection);
-    this.#greeting.set(address, waiting);
-    return waiting;
-  }
-
-  #forget(address: string, connection: { readonly identity: unknown }): void {
-    const waiting = this.#greeting.get(address);
-    waiting?.delete(connection);
-    if (waiting?.size === 0) this.#greeting.delete(address);
+    const full = this.#admission.refusal(address);
+    return full && ["503 Service Unavailable", ...full];
   }
 }
 

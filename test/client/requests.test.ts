@@ -41,7 +41,12 @@ function make(outbox: OutboxLimits = {}) {
       requests.offline();
     },
     ok: (id: number) => requests.settle({ type: "ok", id }),
-    refuse: (id: number, code: "busy" | "conflict", retryable: boolean, retryAfterMs?: number) =>
+    refuse: (
+      id: number,
+      code: "busy" | "conflict" | "rate-limited",
+      retryable: boolean,
+      retryAfterMs?: number,
+    ) =>
       requests.settle({
         type: "error",
         id,
@@ -197,6 +202,30 @@ test("a refusal is handed on when its deadline leaves no time for another try", 
   const send = requests.call({ type: "send" }, KEYED, { timeoutMs: 500 });
   refuse(sent[0]!.id, "busy", true, 600);
   assert.is((await assert.rejects(send)).code, "busy");
+});
+
+test("a rate-limited request of any kind is sent again, and nothing else before the server's time is over", async () => {
+  const { requests, sent, clock, up, ok, refuse } = make();
+  up();
+  const once = requests.call({ type: "grant", n: 1 }, ONCE);
+  const bound = requests.call({ type: "attach", n: 2 }, BOUND);
+  for (const { id } of sent) refuse(id, "rate-limited", true, 1000);
+  const late = requests.call({ type: "history", n: 3 }, { replay: true });
+  clock.advance(999);
+  assert.is(sent.length, 2);
+  clock.advance(1);
+  assert.equal(
+    sent.slice(2).map(({ n }) => n),
+    [3],
+  );
+  clock.advance(1000);
+  assert.equal(
+    sent.slice(3).map(({ n }) => n),
+    [1, 2],
+  );
+  for (const { id } of sent.slice(2)) ok(id);
+  await Promise.all([once, bound, late]);
+  assert.is(requests.unsent, 0);
 });
 
 test("fields that are undefined are left out", () => {

@@ -55,7 +55,7 @@ export class Server {
       {
         metrics: this.metrics,
         request: (_, response) => response.end("plain"),
-        accept: (socket) => this.connections.accept(socket),
+        accept: (socket, address) => this.connections.accept(socket, address),
         refusing: () => this.refusing,
       },
       { host: "127.0.0.1", port: 0, closeTimeoutMs: 200, ...options.listen },

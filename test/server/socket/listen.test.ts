@@ -118,7 +118,7 @@ test("a node that takes nobody answers 503, and says when to try again", async (
 });
 
 test("sockets of one address without a hello can be capped; saying hello makes room", async () => {
-  const capped = await Server.start({ listen: { maxGreetingPerAddress: 2 } });
+  const capped = await Server.start({ listen: { maxGreetingPerAddress: 2, countLoopback: true } });
   const first = await Peer.open(capped.url);
   const second = await Peer.open(capped.url);
   await assert.rejects(Peer.open(capped.url), /503/);
