@@ -141,6 +141,10 @@ export type ToolSpecification = z.infer<typeof toolSpecification>;
 /** The same before its defaults are filled in: what a provider writes. */
 export type ToolOffer = z.input<typeof toolSpecification>;
 
+/** What is said of a provider, and may be required of one. */
+export const labels = z.record(z.string().max(64), z.string().max(256));
+export type Labels = Readonly<z.infer<typeof labels>>;
+
 export const outcome = z.enum([
   "ok",
   "error",

@@ -13,6 +13,7 @@ import {
   id,
   json,
   jsonSchema,
+  labels,
   milliseconds,
   position,
   role,
@@ -117,7 +118,7 @@ export const requests = {
   offerTools: request("offerTools", {
     tools: z.array(toolSpecification).max(256),
     session: sessionId.optional(),
-    labels: z.record(z.string().max(64), z.string().max(256)).optional(),
+    labels: labels.optional(),
     maxConcurrent: z.int().min(1).max(10_000).optional(),
     working: z
       .array(z.object({ session: sessionId, call: id, attempt }))
@@ -301,6 +302,14 @@ export const listedAgent = z.object({
   model: z.string(),
   tools: z.array(z.string()),
 });
+/** One of those who offer a tool; its calls in flight are those of all its tools. */
+export const listedProvider = z.object({
+  provider: id,
+  state: z.enum(["ready", "draining", "away"]),
+  inFlight: z.int(),
+  maxConcurrent: z.int(),
+  labels: labels.optional(),
+});
 export const listedTool = z.object({
   name: toolName,
   description: z.string(),
@@ -311,6 +320,8 @@ export const listedTool = z.object({
   scope: z.enum(["server", "session"]),
   providers: z.int(),
   inFlight: z.int(),
+  waiting: z.int().optional(),
+  pool: z.array(listedProvider).optional(),
 });
 /** A session that a backup is through with: all of its log up to `head`, or the word that it was deleted. */
 export const backedUp = z.object({
@@ -362,4 +373,5 @@ export const results = {
 } as const satisfies Record<Exclude<RequestType, "hello">, z.ZodType>;
 export type ResultOf<T extends keyof typeof results> = z.infer<(typeof results)[T]>;
 export type ListedAgent = z.infer<typeof listedAgent>;
+export type ListedProvider = z.infer<typeof listedProvider>;
 export type ListedTool = z.infer<typeof listedTool>;

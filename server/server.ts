@@ -237,6 +237,25 @@ function collect(metrics: Metrics, runtime: Runtime, { totals }: Connections): v
   metrics.collect("counter", "haulout_outbox_writes_total", "Messages written", () => totals.writes);
   metrics.collect("counter", "haulout_outbox_frames_total", "Frames written", () => totals.frames);
   metrics.collect("counter", "haulout_outbox_bytes_total", "Bytes written", () => totals.bytes);
+  const { router } = runtime;
+  metrics.collect(
+    "gauge",
+    "haulout_tool_providers",
+    "Connections that offer tools",
+    () => router.totals.providers,
+  );
+  metrics.collect(
+    "gauge",
+    "haulout_tool_calls_in_flight",
+    "Tool calls at a provider",
+    () => router.totals.inFlight,
+  );
+  metrics.collect(
+    "gauge",
+    "haulout_tool_calls_waiting",
+    "Tool calls that wait for a provider",
+    () => router.totals.waiting,
+  );
   metrics.collect(
     "gauge",
     "haulout_commits_waiting",

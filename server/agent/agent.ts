@@ -3,7 +3,7 @@
  * see and do never changes while a run holds it. Never runs anything.
  */
 import { z } from "zod";
-import { json, toolName } from "../../protocol/content.ts";
+import { json, labels, toolName } from "../../protocol/content.ts";
 
 export const toolChoice = z.union([
   z.enum(["auto", "none", "required"]),
@@ -31,6 +31,10 @@ export const agentDefinition = z.strictObject({
   headers: z.record(z.string(), z.string()).optional(),
   /** Names of the tools it may see; empty: every server tool and the session's own. */
   tools: z.array(toolName).default([]),
+  /** Its calls go only to providers that offered with these labels; in-process tools have none and need none. */
+  labels: labels.optional(),
+  /** A session's calls go to the provider that served it last, while that has room. */
+  affinity: z.boolean().default(false),
   /** Model calls in one run. */
   maxSteps: z.int().min(1).max(1000).default(16),
   /** Holds for the first step; later steps are free. */

@@ -39,8 +39,9 @@ function prepare(
 ): PreparedCall {
   const { session, run, actor, agent, services } = context;
   const cancelled = (): boolean => isEnding(context);
+  const { name, labels, affinity } = agent;
   return prepareCall(
-    { session, run, agent: agent.name, actor, call, tool, input, cancelled },
+    { session, run, agent: name, labels, affinity, actor, call, tool, input, cancelled },
     services,
     from,
   );

@@ -30,11 +30,17 @@ export function countEvents(metrics: Metrics): (event: EventFrame) => void {
           tools.set(part.toolCallId, part.toolName);
         }
         break;
-      case "tool-result":
+      case "tool-lost":
+        metrics.toolLost.add(1, event.cause);
+        break;
+      case "tool-result": {
         // A call of before a restart is known by its id alone.
-        metrics.toolCalls.add(1, tools.get(event.call) ?? "unknown", event.outcome);
+        const tool = tools.get(event.call) ?? "unknown";
+        metrics.toolCalls.add(1, tool, event.outcome);
+        if (event.attempt !== undefined) metrics.toolSeconds.observe(event.durationMs / 1000, tool);
         tools.delete(event.call);
         break;
+      }
       default:
         break;
     }

@@ -171,6 +171,7 @@ function escape(value: string): string {
 }
 
 const LOOP_RESOLUTION_MS = 20;
+const CALL_SECONDS = [0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800];
 const COMMIT_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 
 /** All metrics of a server. One instance a server; parts that count get it handed in. */
@@ -204,6 +205,15 @@ export class Metrics {
     [],
   );
   readonly runsFinished = new Counter("haulout_runs_finished_total", "Runs finished, by reason", ["reason"]);
+  readonly toolLost = new Counter("haulout_tool_attempts_lost_total", "Attempts of calls lost, by cause", [
+    "cause",
+  ]);
+  readonly toolSeconds = new Histogram(
+    "haulout_tool_call_seconds",
+    "From the commit of a dispatched call to its outcome, by tool",
+    ["tool"],
+    CALL_SECONDS,
+  );
   readonly toolCalls = new Counter("haulout_tool_calls_total", "Tool calls ended, by tool and outcome", [
     "tool",
     "outcome",

@@ -100,6 +100,10 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
   listAgents,
   listTools,
   offerTools,
+  async drain({ runtime, identity }) {
+    runtime.router.drain(identity.provider);
+    return {};
+  },
   async withdrawTools({ runtime, identity }, frame) {
     runtime.router.withdraw(identity.provider, frame.names);
     return {};

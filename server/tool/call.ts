@@ -17,13 +17,17 @@ const RETRY_WAIT_MS = 1000;
 export function prepareCall(request: CallRequest, services: CallServices, from?: OpenCall): PreparedCall {
   const { router, now } = services;
   const { specification } = request.tool();
+  const effect = from?.effect === "once" ? "once" : specification.effect;
   const startedAt = now();
   const deadlineAt =
     from?.deadlineAt === undefined
       ? startedAt + specification.timeoutMs
       : Math.max(from.deadlineAt, startedAt + router.graceMs);
-  const ticket = router.open(request.session, request.call, (attempt, progress) =>
-    services.onProgress(request.call, attempt, progress),
+  const ticket = router.open(
+    request.session,
+    request.call,
+    (attempt, progress) => services.onProgress(request.call, attempt, progress),
+    request,
   );
 
   let attempt = from?.attempt ?? 0;
@@ -36,7 +40,7 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
       call: request.call,
       attempt,
       provider: lease.provider.id,
-      effect: specification.effect,
+      effect,
       deadlineAt,
     };
   };
@@ -49,13 +53,14 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
   const first =
     inFlight === undefined
       ? router.tryLease(ticket, request.tool())
-      : router.adopt(ticket, inFlight, attempt);
+      : router.adopt(ticket, inFlight, attempt, request.tool());
   const entries = first === undefined || inFlight !== undefined ? [] : [dispatched(first)];
   const timers = new Set<() => void>();
   const { inbox } = ticket;
 
   async function* run(cancel: AbortSignal, stop: AbortSignal): AsyncGenerator<CallEntries, void> {
-    const once = specification.effect === "once";
+    // What may have had its effect before a restart stays so, whatever is offered under the name now.
+    const once = effect === "once";
     const avoid = new Set<string>();
     let lease = first;
     let lost = inFlight !== undefined;
@@ -187,7 +192,11 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
             if (event.attempt !== attempt || lease === undefined) break;
             lost = false;
             accepted = true;
-            if (event.working) break;
+            if (event.working) {
+              // It may have been away when it was told.
+              if (cancelling) lease.cancel("cancelled");
+              break;
+            }
             if (once || cancelling) {
               last = [lostEntry(request.call, attempt, "forgotten"), ended(UNKNOWN)];
               break outcome;

@@ -3,7 +3,7 @@
  * here acts.
  */
 import type { EntryBody } from "../../protocol/entries.ts";
-import type { Actor, JsonValue } from "../../protocol/content.ts";
+import type { Actor, JsonValue, Labels } from "../../protocol/content.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { RegisteredTool } from "./registry.ts";
 import type { Router } from "./router.ts";
@@ -19,6 +19,9 @@ export interface CallRequest {
   readonly session: string;
   readonly run: string;
   readonly agent: string;
+  /** What the agent requires of a provider, and whether it wants the session's last one again. */
+  readonly labels?: Labels | undefined;
+  readonly affinity?: boolean;
   readonly actor: Actor;
   readonly call: string;
   /** Asked anew each time: a tool that was away may be offered again. */

@@ -1,16 +1,19 @@
 /**
  * All pools: which tools somebody offers, and the calls that wait for one of their providers. Owns who is in which pool,
- * the line before each, and how long it may get; never what a provider is or when its place is given up (providers.ts).
+ * the line before each, and how long anybody stands in it; never when a provider's place is given up (providers.ts).
  */
+import type { ToolSpecification } from "../../protocol/content.ts";
 import type { Deadlines } from "./deadlines.ts";
-import { choose, hasHost, poolKey } from "./pool.ts";
-import type { Pool, PooledProvider } from "./pool.ts";
+import { choose, hasHost, hasRoom, poolKey } from "./pool.ts";
+import type { Pool, PooledProvider, Waiter } from "./pool.ts";
 import type { RegisteredTool, Scope, ToolRegistry } from "./registry.ts";
 import type { Lease, Ticket } from "./ticket.ts";
 
 export interface PoolOptions {
-  /** How long a call waits when its tool has no provider at all. Default 5 s. */
+  /** How long a call waits when nobody is there who may have it. Default 5 s. */
   noProviderMs?: number;
+  /** How long a call waits while all who may have it are busy. Default: until its deadline. */
+  maxWaitMs?: number;
   /** Calls that may wait for one tool; further ones are unavailable at once. Default 1000. */
   maxWaiting?: number;
 }
@@ -19,6 +22,7 @@ export class Pools {
   readonly #registry: ToolRegistry;
   readonly #deadlines: Deadlines;
   readonly #noProviderMs: number;
+  readonly #maxWaitMs: number | undefined;
   readonly #maxWaiting: number;
   readonly #pools = new Map<string, Pool>();
   /** In whose line a call stands. */
@@ -28,7 +32,13 @@ export class Pools {
     this.#registry = registry;
     this.#deadlines = deadlines;
     this.#noProviderMs = options.noProviderMs ?? 5000;
+    this.#maxWaitMs = options.maxWaitMs;
     this.#maxWaiting = options.maxWaiting ?? 1000;
+  }
+
+  /** Calls that wait for a provider. */
+  get waiting(): number {
+    return this.#lines.size;
   }
 
   find(scope: Scope, name: string): Pool | undefined {
@@ -39,24 +49,22 @@ export class Pools {
     return this.find(tool.scope, tool.specification.name);
   }
 
-  join(provider: PooledProvider, scope: Scope, name: string): Pool {
-    const pool = this.#open(scope, name);
-    pool.providers.add(provider);
+  join(provider: PooledProvider, scope: Scope, specification: ToolSpecification): Pool {
+    const pool = this.#open(scope, specification.name);
+    pool.offers.set(provider, specification);
     provider.pools.add(pool);
-    pool.stopCheck?.();
-    pool.stopCheck = undefined;
     return pool;
   }
 
   leave(provider: PooledProvider, pool: Pool): void {
-    pool.providers.delete(provider);
+    pool.offers.delete(provider);
     provider.pools.delete(pool);
-    if (pool.providers.size === 0) this.#registry.remove(pool.scope, pool.name);
-    this.checkEmpty(pool);
+    if (pool.offers.size === 0) this.#registry.remove(pool.scope, pool.name);
+    this.check(pool);
     this.#dropIfUnused(pool);
   }
 
-  /** Reserves the least busy free provider, if there is one now and nobody is before this call. */
+  /** Reserves the best provider that is free, if there is one now and nobody is before this call. */
   lease(ticket: Ticket, tool: RegisteredTool, avoid: ReadonlySet<string>): Lease | undefined {
     const pool = this.of(tool);
     return pool === undefined || pool.waiters.length > 0 ? undefined : choose(pool, ticket, avoid);
@@ -73,60 +81,83 @@ export class Pools {
         ticket.inbox.push({ type: "no-provider", detail: "too many calls wait for this tool" });
         return;
       }
-      pool.waiters.push({ ticket, avoid });
       this.#lines.set(ticket, pool);
+      const waiter: Waiter = { ticket, avoid, stopAlone: undefined, stopBusy: undefined };
+      if (this.#maxWaitMs !== undefined) {
+        const detail = `all who offer ${pool.name} are busy`;
+        waiter.stopBusy = this.#deadlines.after(this.#maxWaitMs, () => this.#giveUp(waiter, detail));
+      }
+      pool.waiters.push(waiter);
     }
     this.serve(pool);
-    this.checkEmpty(pool);
+    this.check(pool);
   }
 
   leaveLine(ticket: Ticket): void {
     const pool = this.#lines.get(ticket);
     if (pool === undefined) return;
-    this.#lines.delete(ticket);
-    pool.waiters = pool.waiters.filter((waiter) => waiter.ticket !== ticket);
+    const at = pool.waiters.findIndex((waiter) => waiter.ticket === ticket);
+    this.#takeOut(pool, at);
     this.#dropIfUnused(pool);
   }
 
-  /** Gives what is free to those who wait. */
+  /** Gives what is free to those who wait, in order; who needs another provider than is free holds up nobody. */
   serve(pool: Pool): void {
-    while (pool.waiters.length > 0) {
-      const { ticket, avoid } = pool.waiters[0]!;
+    for (let at = 0; at < pool.waiters.length && isFree(pool);) {
+      const { ticket, avoid } = pool.waiters[at]!;
       const lease = choose(pool, ticket, avoid);
-      if (lease === undefined) return;
-      pool.waiters.shift();
-      this.#lines.delete(ticket);
+      if (lease === undefined) {
+        at++;
+        continue;
+      }
+      this.#takeOut(pool, at);
       ticket.inbox.push({ type: "lease", lease });
     }
     this.#dropIfUnused(pool);
   }
 
-  /** Calls of a tool that nobody offers wait a bounded time. */
-  checkEmpty(pool: Pool): void {
-    if (pool.waiters.length === 0 || pool.stopCheck !== undefined || hasHost(pool)) return;
-    pool.stopCheck = this.#deadlines.after(this.#noProviderMs, () => {
-      pool.stopCheck = undefined;
-      if (hasHost(pool)) return;
-      for (const { ticket } of pool.waiters.splice(0)) {
-        this.#lines.delete(ticket);
-        ticket.inbox.push({ type: "no-provider", detail: `nobody offers ${pool.name} now` });
+  /** Calls that nobody who is here may have wait a bounded time. */
+  check(pool: Pool): void {
+    for (const waiter of pool.waiters) {
+      if (hasHost(pool, waiter.ticket)) {
+        waiter.stopAlone?.();
+        waiter.stopAlone = undefined;
+      } else if (waiter.stopAlone === undefined) {
+        const detail = `nobody ${Object.keys(waiter.ticket.labels).length > 0 ? "with the agent's labels " : ""}offers ${pool.name} now`;
+        waiter.stopAlone = this.#deadlines.after(this.#noProviderMs, () => this.#giveUp(waiter, detail));
       }
-      this.#dropIfUnused(pool);
-    });
+    }
+  }
+
+  #giveUp({ ticket }: Waiter, detail: string): void {
+    this.leaveLine(ticket);
+    ticket.inbox.push({ type: "no-provider", detail });
+  }
+
+  #takeOut(pool: Pool, at: number): void {
+    const [waiter] = pool.waiters.splice(at, 1);
+    waiter?.stopAlone?.();
+    waiter?.stopBusy?.();
+    if (waiter !== undefined) this.#lines.delete(waiter.ticket);
   }
 
   #open(scope: Scope, name: string): Pool {
     const key = poolKey(scope, name);
     let pool = this.#pools.get(key);
     if (pool === undefined) {
-      pool = { scope, name, providers: new Set(), waiters: [], stopCheck: undefined };
+      pool = { scope, name, offers: new Map(), waiters: [] };
       this.#pools.set(key, pool);
     }
     return pool;
   }
 
   #dropIfUnused(pool: Pool): void {
-    if (pool.providers.size === 0 && pool.waiters.length === 0)
+    if (pool.offers.size === 0 && pool.waiters.length === 0)
       this.#pools.delete(poolKey(pool.scope, pool.name));
   }
+}
+
+function isFree(pool: Pool): boolean {
+  for (const provider of pool.offers.keys()) if (hasRoom(provider)) return true;
+  return false;
 }

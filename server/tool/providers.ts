@@ -2,13 +2,13 @@
  * Everybody who offers tools: their sockets, their places while a socket is lost, and the calls that they hold. Owns
  * offers, withdrawal, loss, grace and return; never which of them gets a call (pools.ts) and never an outcome (call.ts).
  */
-import type { ToolSpecification } from "../../protocol/content.ts";
+import type { Labels, ToolSpecification } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { Deadlines } from "./deadlines.ts";
-import { isForsaken } from "./pool.ts";
+import { isHere, poolKey } from "./pool.ts";
 import type { Pool, PooledProvider } from "./pool.ts";
 import type { Pools } from "./pools.ts";
-import type { Scope, ToolRegistry } from "./registry.ts";
+import type { RegisteredTool, Scope, ToolRegistry } from "./registry.ts";
 import { Lease } from "./ticket.ts";
 import type { Ticket } from "./ticket.ts";
 import { attemptKey } from "./tool.ts";
@@ -29,6 +29,8 @@ export interface Offer {
   readonly scope: Scope;
   /** Calls this provider executes at once. Default 8. */
   readonly maxConcurrent?: number | undefined;
+  /** What agents may require. Those of its last offer count. */
+  readonly labels?: Labels | undefined;
   /** Attempts that the provider is executing from before its return. */
   readonly working?: readonly CallReference[] | undefined;
 }
@@ -61,20 +63,25 @@ export class Providers {
       const may = pool !== undefined && isForsaken(pool);
       return this.#registry.admit(offer.scope, tool, may) ? [] : [pool!];
     });
-    for (const pool of giving) for (const provider of pool.providers) this.#pools.leave(provider, pool);
+    for (const pool of giving) for (const provider of pool.offers.keys()) this.#pools.leave(provider, pool);
     const provider = this.#open(id);
     provider.forget?.();
     provider.forget = undefined;
     if (offer.maxConcurrent !== undefined) provider.maxConcurrent = offer.maxConcurrent;
+    if (offer.labels !== undefined) provider.labels = offer.labels;
+    provider.draining = false;
     const pools = offer.tools.map((tool) => {
       this.#registry.add(offer.scope, tool);
-      return this.#pools.join(provider, offer.scope, tool.name);
+      return this.#pools.join(provider, offer.scope, tool);
     });
     const again = (offer.working ?? []).map(attemptKey);
     provider.working = new Set(provider.host === host ? [...provider.working, ...again] : again);
     provider.host = host;
     this.#readopt(provider, host);
-    for (const pool of pools) this.#pools.serve(pool);
+    for (const pool of new Set([...pools, ...provider.pools])) {
+      this.#pools.serve(pool);
+      this.#pools.check(pool);
+    }
     return names;
   }
 
@@ -88,6 +95,15 @@ export class Providers {
     this.#forgetIfUnused(provider);
   }
 
+  /** The provider takes no more calls; what it has it finishes, and then its tools are taken back. */
+  drain(id: string): void {
+    const provider = this.#providers.get(id);
+    if (provider === undefined) return;
+    provider.draining = true;
+    for (const pool of provider.pools) this.#pools.check(pool);
+    this.#withdrawIfDrained(provider);
+  }
+
   /** The provider's socket is gone. `superseded`: a newer connection of it is there already. */
   gone(id: string, host: ToolHost, superseded: boolean): void {
     const provider = this.#providers.get(id);
@@ -95,15 +111,18 @@ export class Providers {
     provider.host = undefined;
     const grace = superseded ? this.#supersededGraceMs : this.graceMs;
     provider.forget = this.#deadlines.after(grace, () => this.#graceOver(provider));
-    for (const lease of provider.leases)
-      lease.ticket.inbox.push({ type: "lost", attempt: lease.attempt, host });
-    for (const pool of provider.pools) this.#pools.checkEmpty(pool);
+    // Whoever takes over names what it goes on with at once: until then nothing is lost.
+    if (!superseded) {
+      for (const lease of provider.leases)
+        lease.ticket.inbox.push({ type: "lost", attempt: lease.attempt, host });
+    }
+    for (const pool of provider.pools) this.#pools.check(pool);
   }
 
   /** Holds a provider's capacity for an attempt that another process dispatched, and says how the provider stands. */
-  adopt(id: string, ticket: Ticket, attempt: number): Lease {
+  adopt(id: string, ticket: Ticket, attempt: number, tool: RegisteredTool): Lease {
     const provider = this.#open(id);
-    const lease = new Lease(provider, ticket);
+    const lease = new Lease(provider, ticket, poolKey(tool.scope, tool.specification.name));
     lease.attempt = attempt;
     provider.leases.add(lease);
     if (provider.host === undefined) {
@@ -129,14 +148,30 @@ export class Providers {
       provider.working.add(attemptKey({ session, call, attempt: lease.attempt }));
     }
     for (const pool of provider.pools) this.#pools.serve(pool);
+    this.#withdrawIfDrained(provider);
     this.#forgetIfUnused(provider);
+  }
+
+  /** Providers with a live socket, and the calls that all of them hold. */
+  get totals(): { here: number; inFlight: number } {
+    let [here, inFlight] = [0, 0];
+    for (const { host, leases } of this.#providers.values()) {
+      here += Number(host !== undefined);
+      inFlight += leases.size;
+    }
+    return { here, inFlight };
+  }
+
+  #withdrawIfDrained(provider: PooledProvider): void {
+    if (provider.draining && provider.leases.size === 0) this.withdraw(provider.id);
   }
 
   #open(id: string): PooledProvider {
     let provider = this.#providers.get(id);
     if (provider === undefined) {
       const empty = { leases: new Set<Lease>(), pools: new Set<Pool>(), working: new Set<string>() };
-      provider = { id, host: undefined, maxConcurrent: 8, forget: undefined, ...empty };
+      const fresh = { host: undefined, forget: undefined, labels: {}, draining: false, turn: 0 };
+      provider = { id, maxConcurrent: 8, ...fresh, ...empty };
       this.#providers.set(id, provider);
     }
     return provider;
@@ -168,4 +203,15 @@ export class Providers {
     provider.forget?.();
     this.#providers.delete(provider.id);
   }
+}
+
+/** Whether nobody of it takes calls, and nothing is at work or waits for them to come back. */
+function isForsaken(pool: Pool): boolean {
+  if (pool.waiters.length > 0) return false;
+  for (const provider of pool.offers.keys()) {
+    if (isHere(provider)) return false;
+    // What a draining provider has it finishes, whatever is offered then.
+    if (!provider.draining && provider.leases.size > 0) return false;
+  }
+  return true;
 }

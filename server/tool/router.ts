@@ -3,9 +3,12 @@
  * providers say to them; results that come before their call is taken up wait here. Never decides a call's outcome
  * (call.ts) and never writes to a log: it pushes events into the ticket of the call.
  */
-import type { JsonValue, Verdict } from "../../protocol/content.ts";
+import type { JsonValue, Labels, Verdict } from "../../protocol/content.ts";
+import type { ListedProvider } from "../../protocol/frames.ts";
+import { Affinity } from "./affinity.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { Inbox } from "./inbox.ts";
+import { poolKey } from "./pool.ts";
 import { Pools } from "./pools.ts";
 import type { PoolOptions } from "./pools.ts";
 import { Providers } from "./providers.ts";
@@ -19,6 +22,18 @@ import type { CallReference, ToolHost } from "./tool.ts";
 /** Results that may wait for their calls to be taken up again. */
 const MAX_EARLY = 10_000;
 
+/** Providers of one tool that a list names. */
+const MAX_LISTED = 100;
+
+export interface PoolLoad {
+  /** With a live socket. */
+  readonly providers: number;
+  readonly inFlight: number;
+  readonly waiting: number;
+  /** The first hundred of them, those away included. */
+  readonly pool: ListedProvider[];
+}
+
 export interface RouterOptions extends PoolOptions, ProviderOptions {}
 
 export class Router {
@@ -27,6 +42,7 @@ export class Router {
   readonly #providers: Providers;
   readonly #tickets = new Map<string, Ticket>();
   readonly #local: Provider;
+  readonly #affinity = new Affinity();
   readonly #executes: (name: string) => boolean;
   readonly #early = new Map<string, { id: string; host: ToolHost; answer: CallAnswer }>();
 
@@ -66,6 +82,11 @@ export class Router {
     this.#providers.gone(id, host, superseded);
   }
 
+  /** The provider takes no more calls; what it has it finishes, and then its tools are taken back. */
+  drain(id: string): void {
+    this.#providers.drain(id);
+  }
+
   accepted(id: string, reference: CallReference): void {
     const ticket = this.#ticketOf(id, reference);
     ticket?.inbox.push({ type: "accepted", attempt: reference.attempt });
@@ -79,6 +100,7 @@ export class Router {
   result(id: string, host: ToolHost, reference: CallReference, answer: CallAnswer): boolean {
     const ticket = this.#ticketOf(id, reference);
     if (ticket === undefined) return false;
+    if (ticket.affinity) this.#affinity.note(ticket.session, id);
     if (ticket.answered === undefined) {
       if (answer.error?.code !== "not-started") ticket.answered = reference.attempt;
       ticket.inbox.push({ type: "result", attempt: reference.attempt, answer, host });
@@ -90,13 +112,22 @@ export class Router {
 
   // --- the call's side ---
 
-  open(session: string, call: string, onProgress: Ticket["onProgress"]): Ticket {
+  /** `affinity`: who served the session last comes first. */
+  open(
+    session: string,
+    call: string,
+    onProgress: Ticket["onProgress"],
+    { labels = {}, affinity = false }: { labels?: Labels | undefined; affinity?: boolean } = {},
+  ): Ticket {
     const ticket: Ticket = {
       session,
       call,
       inbox: new Inbox(),
       attempts: new Map(),
       onProgress,
+      labels,
+      affinity,
+      prefer: () => (affinity ? this.#affinity.of(session) : []),
       late: [],
       answered: undefined,
       stored: undefined,
@@ -109,11 +140,11 @@ export class Router {
    * Takes up an attempt that another process dispatched: its provider is waited for, or is back already. Events follow as
    * if its socket had been lost here.
    */
-  adopt(ticket: Ticket, id: string, attempt: number): Lease {
+  adopt(ticket: Ticket, id: string, attempt: number, tool: RegisteredTool): Lease {
     ticket.attempts.set(attempt, id);
     if (id === LOCAL_PROVIDER) {
       // What this process executed died with it.
-      const lease = this.#localLease(ticket);
+      const lease = this.#localLease(ticket, tool);
       lease.attempt = attempt;
       ticket.inbox.push({ type: "returned", attempt, working: false });
       return lease;
@@ -125,7 +156,7 @@ export class Router {
       const { session, call } = ticket;
       this.result(id, early.host, { session, call, attempt }, early.answer);
     }
-    return this.#providers.adopt(id, ticket, attempt);
+    return this.#providers.adopt(id, ticket, attempt, tool);
   }
 
   /** Keeps a result whose call is open in the log but not taken up again yet; for the grace at most. */
@@ -155,7 +186,7 @@ export class Router {
 
   /** Reserves the least busy free provider of the tool, if there is one now. */
   tryLease(ticket: Ticket, tool: RegisteredTool, avoid: ReadonlySet<string> = new Set()): Lease | undefined {
-    return tool.inProcess ? this.#localLease(ticket) : this.#pools.lease(ticket, tool, avoid);
+    return tool.inProcess ? this.#localLease(ticket, tool) : this.#pools.lease(ticket, tool, avoid);
   }
 
   /** Sends the ticket a `lease` as soon as a provider is free, or `no-provider`. */
@@ -167,7 +198,7 @@ export class Router {
     const { name } = tool.specification;
     ticket.inbox.push(
       this.#executes(name)
-        ? { type: "lease", lease: this.#localLease(ticket) }
+        ? { type: "lease", lease: this.#localLease(ticket, tool) }
         : { type: "no-provider", detail: `nothing executes ${name} in this process` },
     );
   }
@@ -178,14 +209,36 @@ export class Router {
     else this.#providers.release(lease, open);
   }
 
-  /** Providers of a tool with a live socket, and their calls in flight. */
-  load(tool: RegisteredTool): { providers: number; inFlight: number } {
-    if (tool.inProcess) return { providers: 1, inFlight: this.#local.leases.size };
-    const providers = [...(this.#pools.of(tool)?.providers ?? [])];
+  /** Who offers a tool, and the calls of it that are in flight or wait. */
+  load(tool: RegisteredTool): PoolLoad {
+    if (tool.inProcess) {
+      return {
+        providers: 1,
+        inFlight: inFlight([this.#local], tool.specification.name),
+        waiting: 0,
+        pool: [],
+      };
+    }
+    const pool = this.#pools.of(tool);
+    const all = [...(pool?.offers.keys() ?? [])];
     return {
-      providers: providers.filter((provider) => provider.host !== undefined).length,
-      inFlight: providers.reduce((sum, provider) => sum + provider.leases.size, 0),
+      providers: all.filter((provider) => provider.host !== undefined).length,
+      inFlight: inFlight(all, poolKey(tool.scope, tool.specification.name)),
+      waiting: pool?.waiters.length ?? 0,
+      pool: all.slice(0, MAX_LISTED).map((provider) => ({
+        provider: provider.id,
+        state: provider.host === undefined ? "away" : provider.draining ? "draining" : "ready",
+        inFlight: provider.leases.size,
+        maxConcurrent: provider.maxConcurrent,
+        ...(Object.keys(provider.labels).length > 0 ? { labels: provider.labels } : {}),
+      })),
     };
+  }
+
+  /** Of all tools, the in-process ones included. */
+  get totals(): { providers: number; inFlight: number; waiting: number } {
+    const { here, inFlight: remote } = this.#providers.totals;
+    return { providers: here, inFlight: remote + this.#local.leases.size, waiting: this.#pools.waiting };
   }
 
   get openCalls(): number {
@@ -199,9 +252,15 @@ export class Router {
     return ticket?.attempts.get(reference.attempt) === id ? ticket : undefined;
   }
 
-  #localLease(ticket: Ticket): Lease {
-    const lease = new Lease(this.#local, ticket);
+  #localLease(ticket: Ticket, tool: RegisteredTool): Lease {
+    const lease = new Lease(this.#local, ticket, tool.specification.name);
     this.#local.leases.add(lease);
     return lease;
   }
+}
+
+function inFlight(providers: readonly Provider[], tool: string): number {
+  let count = 0;
+  for (const { leases } of providers) for (const lease of leases) if (lease.tool === tool) count++;
+  return count;
 }

@@ -2,7 +2,7 @@
  * What passes between a call and the router: the ticket of an open call with its inbox of events, and the lease of one
  * attempt on one provider. Owns their shapes; who gets a lease is the router's, what events mean is the call's.
  */
-import type { CallError, JsonValue } from "../../protocol/content.ts";
+import type { CallError, JsonValue, Labels } from "../../protocol/content.ts";
 import type { Inbox } from "./inbox.ts";
 import type { CallReference, ToolCall, ToolHost } from "./tool.ts";
 
@@ -38,6 +38,12 @@ export interface Ticket {
   readonly inbox: Inbox<CallEvent>;
   readonly attempts: Map<number, string>;
   readonly onProgress: (attempt: number, progress: JsonValue) => void;
+  /** What its provider must have. */
+  readonly labels: Labels;
+  /** Whether who served the session before comes first, while they have room. */
+  readonly affinity: boolean;
+  /** These, the last one first. */
+  readonly prefer: () => readonly string[];
   /** Results that came when the call was being ended by another one; they get their verdict at the end. */
   readonly late: { readonly host: ToolHost; readonly reference: CallReference }[];
   answered: number | undefined;
@@ -49,13 +55,16 @@ export interface Ticket {
 export class Lease {
   readonly provider: Provider;
   readonly ticket: Ticket;
+  /** The key of the pool it was taken from. */
+  readonly tool: string;
   attempt = 0;
   /** The socket that the call went out on; another one later is the provider's return. */
   host: ToolHost | undefined;
 
-  constructor(provider: Provider, ticket: Ticket) {
+  constructor(provider: Provider, ticket: Ticket, tool: string) {
     this.provider = provider;
     this.ticket = ticket;
+    this.tool = tool;
   }
 
   /** False when the call certainly did not leave the server. */

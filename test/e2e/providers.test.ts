@@ -54,7 +54,7 @@ test("a call is dispatched, accepted, shows progress, and its result is stored",
   });
   const [tool] = (await wire.ok("listTools"))["items"] as Frame[];
   assert.equal(
-    { ...tool, inputSchema: undefined },
+    { ...tool, inputSchema: undefined, pool: undefined },
     {
       name: "add",
       description: "add, of a test",
@@ -63,8 +63,14 @@ test("a call is dispatched, accepted, shows progress, and its result is stored",
       scope: "server",
       providers: 1,
       inFlight: 0,
+      waiting: 0,
       inputSchema: undefined,
+      pool: undefined,
     },
+  );
+  assert.equal(
+    (tool!["pool"] as Frame[]).map((one) => ({ ...one, provider: typeof one["provider"] })),
+    [{ provider: "string", state: "ready", inFlight: 0, maxConcurrent: 8 }],
   );
   const { session, reader, input } = await run(
     script(calls(["add", { a: 1, b: [2, "ü"] }]), { text: "done" }),
@@ -263,6 +269,35 @@ test("deleting a session takes its calls back, and later results are unknown", a
   assert.is(await provider.verdict(call, { output: "late" }), "unknown");
   assert.equal(referenceOf(call), { session, call: call["call"], attempt: 1 });
   await provider.wire.close();
+});
+
+test("a provider that drains gets no new call, finishes what it has, and is then without tools", async () => {
+  const labels = { zone: "north" };
+  const [old, next] = [
+    await provide({ roll: {} }, { labels }),
+    await provide({ roll: {} }, { maxConcurrent: 1 }),
+  ];
+  const first = await run(script(calls(["roll"]), { text: "one" }));
+  const held = await old.next();
+  await old.wire.ok("drain");
+  const poolOf = async (): Promise<Frame[]> => {
+    const items = (await wire.ok("listTools"))["items"] as Frame[];
+    return items.find(({ name }) => name === "roll")!["pool"] as Frame[];
+  };
+  assert.equal(
+    (await poolOf()).map((one) => [one["state"], one["inFlight"], one["labels"]]),
+    [
+      ["draining", 1, labels],
+      ["ready", 0, undefined],
+    ],
+  );
+  const second = await run(script(calls(["roll"]), { text: "two" }));
+  await next.answer(await next.next(), 2);
+  await second.reader.entry("run-finished");
+  assert.is(await old.answer(held, 1), "stored");
+  await first.reader.entry("run-finished");
+  assert.is((await poolOf()).length, 1);
+  await Promise.all([old.wire.close(), next.wire.close()]);
 });
 
 test("withdrawn tools get no new calls, and the call at work goes on", async () => {

@@ -108,6 +108,7 @@ const SHAPES: Record<string, z.ZodType> = {
   ToolOffer: content.toolSpecification,
   ListedAgent: frames.listedAgent,
   ListedTool: frames.listedTool,
+  ListedProvider: frames.listedProvider,
   BackedUp: frames.backedUp,
   ImportedEntry: frames.importedEntry,
 };

@@ -24,6 +24,7 @@ import { deferred } from "../../support/wait.ts";
 export interface OfferOptions {
   session?: string;
   maxConcurrent?: number;
+  labels?: Readonly<Record<string, string>>;
   working?: readonly CallReference[];
 }
 
@@ -96,6 +97,10 @@ export class TestProvider implements ToolHost {
 
   withdraw(...names: string[]): void {
     this.#runtime.router.withdraw(this.id, names.length === 0 ? undefined : names);
+  }
+
+  drain(): void {
+    this.#runtime.router.drain(this.id);
   }
 
   accept(call: CallReference): void {

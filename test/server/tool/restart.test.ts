@@ -64,4 +64,18 @@ test("a provider that is back before the call is taken up goes on with it", asyn
   assert.equal([result.outcome, result.attempt], ["ok", 1]);
 });
 
+test("a once call is never sent again, whatever its tool says of itself after the restart", async () => {
+  const clock = new Clock();
+  const store = new LastingStore();
+  const run = await callsOf({ store, now: clock.now, offer: tool("work", { effect: "once" }) });
+  await run.by[0].nextCall();
+  await run.runtime.runtime.close();
+  const again = await next(store, clock);
+  const back = new TestProvider(again.runtime, "prv_a");
+  back.offer([tool("work", { effect: "pure" })]);
+  const { event: result } = await again.entry(run.session, "tool-result");
+  assert.is(result.outcome, "outcome-unknown");
+  assert.equal(back.calls, []);
+});
+
 test.run();

@@ -276,9 +276,30 @@ test("how many providers a tool has, and how busy they are", async () => {
   const [a, b] = run.by;
   await Promise.all([a.nextCall(), b!.nextCall()]);
   const [work] = run.runtime.runtime.tools.visible([], run.session);
-  assert.equal(run.runtime.runtime.router.load(work!), { providers: 2, inFlight: 3 });
+  const { router } = run.runtime.runtime;
+  assert.equal(router.load(work!), {
+    providers: 2,
+    inFlight: 3,
+    waiting: 0,
+    pool: [
+      { provider: "prv_a", state: "ready", inFlight: 2, maxConcurrent: 8 },
+      { provider: "prv_b", state: "ready", inFlight: 1, maxConcurrent: 8 },
+    ],
+  });
+  a.offer([tool("other")], { labels: { zone: "north" } });
   b!.disconnect();
-  assert.is(run.runtime.runtime.router.load(work!).providers, 1);
+  a.drain();
+  const { providers, pool } = router.load(work!);
+  assert.is(providers, 1);
+  assert.equal(
+    pool.map(({ state, labels }) => [state, labels]),
+    [
+      ["draining", { zone: "north" }],
+      ["away", undefined],
+    ],
+  );
+  const [other] = run.runtime.runtime.tools.visible(["other"], run.session);
+  assert.is(router.load(other!).inFlight, 0, "calls are counted by tool");
 });
 
 test.run();
