@@ -127,7 +127,7 @@ export const entryBodies = {
     run: id,
     policy: z.enum(["restart-step", "stop"]),
     step: z.int().min(0),
-    attempt: z.int().min(1),
+    attempt: z.int().min(0),
     abandoned: id.optional(),
   }),
   compacted: z.object({

@@ -43,7 +43,7 @@ export const openRun = z.object({
   step: z.int().min(0),
   usage,
   cancelRequested: seq.optional(),
-  recovered: z.object({ step: z.int().min(0), attempt: z.int().min(1) }).optional(),
+  recovered: z.object({ step: z.int().min(0), attempt: z.int().min(0) }).optional(),
 });
 export const finishedRun = z.object({
   run: id,

@@ -6,6 +6,7 @@ import type { EntryBody } from "../../protocol/entries.ts";
 import type { Actor, MessagePart } from "../../protocol/content.ts";
 import type { Partial, SessionState } from "../../protocol/frames.ts";
 import type { Agent } from "../agent/agent.ts";
+import { LOCAL_PROVIDER } from "../tool/tool.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { runEnding } from "./lifecycle.ts";
 
@@ -35,11 +36,10 @@ export function planRecovery(
     const error = { code: "not-found", message: `agent '${run.agent}' not registered` };
     return { entries: [...abandoned, ...runEnding(state, "error", error)], goesOn: false };
   }
-  const restarts = state.calls.length === 0;
   const step = run.step + 1;
   const before = run.recovered?.step === step ? run.recovered.attempt : 0;
   const planned = checkpoint?.planned === true && checkpoint.seq === state.seq;
-  const attempt = !restarts || planned ? Math.max(1, before) : before + 1;
+  const attempt = !planned && wasCutShort(state) ? before + 1 : before;
   const policy = agent.crashPolicy;
   if ((policy === "stop" && !planned) || attempt >= LAST_RESTART) {
     return { entries: [...abandoned, ...runEnding(state, "interrupted")], goesOn: false };
@@ -53,6 +53,18 @@ export function planRecovery(
     ...(unfinished === undefined ? {} : { abandoned: unfinished.message }),
   };
   return { entries: [...abandoned, recovered], goesOn: true };
+}
+
+/** Whether the model or a tool of this process was at work; else the run waited for others, who may still be at it. */
+function wasCutShort({ calls, requests }: SessionState): boolean {
+  const atWork = calls.some(
+    ({ call, provider, effect, state }) =>
+      provider === LOCAL_PROVIDER &&
+      effect !== "once" &&
+      (state === "dispatched" || state === "accepted") &&
+      !requests.some((request) => request.call === call),
+  );
+  return calls.length === 0 || atWork;
 }
 
 /** The slot's text, unless its message was committed or its run is over. */

@@ -1,17 +1,19 @@
 /**
- * A process that sends one scripted message to a session and dies of SIGKILL after its n-th commit, or goes on with what
- * it finds. Arguments: directory; n, or the type of an entry to die at, or 0; crash policy. Prints the log as JSON lines
- * once the run has ended. Owns two tools, which leave a trace of each execution in a file.
+ * A process that sends a scripted message to a session, then a plain one, and dies of SIGKILL after its n-th commit, or
+ * goes on with what it finds. Arguments: directory; n, or the type of an entry to die at, or the name of a tool to die
+ * in, or 0; crash policy. Prints the log as JSON lines once both runs have ended. Owns two tools, which leave a trace of
+ * each execution in a file.
  */
 import { appendFileSync } from "node:fs";
 import { join } from "node:path";
-import { decodeTrusted } from "../../protocol/codec.ts";
+import type { EventFrame } from "../../protocol/entries.ts";
 import { scriptedModel } from "../../server/model/scripted.ts";
 import { Runtime } from "../../server/runtime.ts";
 import { send } from "../../server/session/commands.ts";
 import { createSession } from "../../server/session/create.ts";
 import { CommitQueue } from "../../server/store/commit.ts";
 import { EmbeddedStore } from "../../server/store/embedded.ts";
+import { readLog } from "../support/runtime.ts";
 
 const [directory = "", at = "0", policy = "restart-step"] = process.argv.slice(2);
 const SESSION = "crash";
@@ -39,6 +41,7 @@ const runtime = new Runtime(scriptedModel, [], {
 });
 const trace = (name: string): object => {
   appendFileSync(join(directory, name), "x");
+  if (name === at) process.kill(process.pid, "SIGKILL");
   return { done: name };
 };
 runtime.registerTool({ name: "look", effect: "pure", inputSchema: {}, execute: () => trace("look") });
@@ -49,21 +52,31 @@ const caller = {
   actor: { kind: "user" as const, id: "ann", name: "Ann", verified: false },
   everything: true,
 };
-const finished = new Promise<void>((resolve) => {
-  runtime.onEvent = (event) => {
-    if (event.type !== "event") return;
-    if (event.event.type === at) process.kill(process.pid, "SIGKILL");
-    if (event.event.type === "run-finished") resolve();
-  };
-});
+const inputs = new Map<string, string>();
+const over = new Set<string>();
+let wake = (): void => {};
+const see = ({ event }: EventFrame): void => {
+  if (event.type === "run-started") inputs.set(event.run, event.input);
+  if (event.type === "run-finished") over.add(inputs.get(event.run) ?? "");
+  wake();
+};
+runtime.onEvent = (event) => {
+  if (event.type !== "event") return;
+  if (event.event.type === at) process.kill(process.pid, "SIGKILL");
+  see(event);
+};
+for (const entry of await readLog(store, SESSION)) see(entry);
+
+async function run(key: string, content: string): Promise<void> {
+  const { input } = await runtime.registry.with(SESSION, (session) =>
+    send(session, caller, { key, content }, runtime),
+  );
+  while (!over.has(input)) await new Promise<void>((resolve) => (wake = resolve));
+}
+
 await runtime.start();
 await createSession(runtime.registry, store, caller, { agent: "shopper", session: SESSION, key: "made" });
-await runtime.registry.with(SESSION, (session) =>
-  send(session, caller, { key: "sent", content: JSON.stringify(SCRIPT) }, { store, maxQueue: 64 }),
-);
-const { state } = await runtime.registry.with(SESSION, (session) => Promise.resolve(session));
-if (state.lastRun === undefined) await finished;
-for (const { bytes } of await store.read(SESSION, 0, 1000)) {
-  process.stdout.write(`${JSON.stringify(decodeTrusted(bytes))}\n`);
-}
+await run("sent", JSON.stringify(SCRIPT));
+await run("next", JSON.stringify({ script: [{ text: "yes" }] }));
+for (const entry of await readLog(store, SESSION)) process.stdout.write(`${JSON.stringify(entry)}\n`);
 await runtime.close();

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import type { EntryBodyOf, EntryType, EventFrame } from "../../protocol/entries.ts";
 import { fold } from "../../protocol/state.ts";
 import type { SessionState } from "../../protocol/frames.ts";
+import { violations } from "../server/agent/rules.ts";
 import { spawnNode, temporaryDirectory } from "../support/process.ts";
 import { compiled } from "../support/root.ts";
 import { assert, suite } from "../support/suite.ts";
@@ -36,18 +37,27 @@ function executions(directory: string, tool: string): number {
   return existsSync(file) ? readFileSync(file).length : 0;
 }
 
-/** What holds after any crash: one valid log, one end, `once` executed at most once. */
-function check(log: readonly EventFrame[], directory: string): SessionState {
+/**
+ * What holds after any crash: one valid log, each input queued once and run to one end, the session usable afterwards, a
+ * `once` call executed at most once. Answers the end of the first run.
+ */
+function check(log: readonly EventFrame[], directory: string): EntryBodyOf<"run-finished"> {
   let state: SessionState | undefined;
   for (const entry of log) state = fold(state, entry);
   assert.equal(
     log.map(({ seq }) => seq),
     log.map((_, index) => index + 1),
   );
-  assert.is(bodies(log, "input-queued").length, 1);
-  assert.is(bodies(log, "run-started").length, 1);
-  assert.is(bodies(log, "run-finished").length, 1);
+  assert.equal(
+    bodies(log, "input-queued").map(({ key }) => key),
+    ["sent", "next"],
+  );
+  const runs = bodies(log, "run-started").map(({ run }) => run);
+  const [first, second, ...more] = bodies(log, "run-finished");
+  assert.equal([first!.run, second!.run, ...more], runs);
+  assert.is(second!.reason, "text", "the session is usable");
   assert.equal(state!.calls, []);
+  assert.equal(violations(log), []);
   const calls = bodies(log, "message").flatMap(({ message }) =>
     message.parts.flatMap((part) => (part.type === "dynamic-tool" ? [part.toolCallId] : [])),
   );
@@ -56,7 +66,7 @@ function check(log: readonly EventFrame[], directory: string): SessionState {
   const buys = bodies(log, "tool-dispatched").filter(({ effect }) => effect === "once");
   assert.ok(buys.length <= 1, "a once call was dispatched twice");
   assert.ok(executions(directory, "buy") <= 1, "a once call was executed twice");
-  return state!;
+  return first!;
 }
 
 test("a run goes on to its end after a kill at any commit", { limitMs: 250_000 }, async () => {
@@ -67,17 +77,10 @@ test("a run goes on to its end after a kill at any commit", { limitMs: 250_000 }
     const first = await life(directory, at, "restart-step");
     const log = first === "killed" ? await life(directory, 0, "restart-step") : first;
     if (log === "killed") throw new Error("killed without being told");
-    const state = check(log, directory);
-    assert.is(state.lastRun?.reason, "text", `after commit ${at}`);
-    assert.is(
-      state.messages
-        .at(-1)
-        ?.parts.map((part) => (part.type === "text" ? part.text : ""))
-        .join(""),
-      "done",
-    );
+    const { reason, text } = check(log, directory);
+    assert.equal([reason, text], ["text", "done"], `after commit ${at}`);
     for (const { outcome, call } of bodies(log, "tool-result")) {
-      const buy = state.messages.some(({ parts }) =>
+      const buy = bodies(log, "message").some(({ message: { parts } }) =>
         parts.some(
           (part) => part.type === "dynamic-tool" && part.toolCallId === call && part.toolName === "buy",
         ),
@@ -87,7 +90,7 @@ test("a run goes on to its end after a kill at any commit", { limitMs: 250_000 }
     }
     if (first !== "killed") break;
   }
-  assert.ok(at > 8, `only ${at} commits`);
+  assert.ok(at > 11, `only ${at} commits`);
   assert.ok(outcomes.includes("ok"));
   assert.ok(
     outcomes.includes("outcome-unknown"),
@@ -99,24 +102,37 @@ test("with the policy to stop, the run ends interrupted and the session is usabl
   const directory = temporaryDirectory();
   assert.is(await life(directory, 4, "stop"), "killed");
   const log = (await life(directory, 0, "stop")) as EventFrame[];
-  assert.is(check(log, directory).lastRun?.reason, "interrupted");
+  assert.is(check(log, directory).reason, "interrupted");
 });
 
-test("the third restart of one step ends the run", async () => {
+test("the third restart of one step ends the run, and the session is usable", async () => {
   const directory = temporaryDirectory();
   assert.is(await life(directory, "run-started", "restart-step"), "killed");
   assert.is(await life(directory, "run-recovered", "restart-step"), "killed");
   assert.is(await life(directory, "run-recovered", "restart-step"), "killed");
   const log = (await life(directory, 0, "restart-step")) as EventFrame[];
-  const state = check(log, directory);
-  assert.equal(
-    bodies(log, "run-recovered").map(({ step, attempt }) => [step, attempt]),
-    [
-      [1, 1],
-      [1, 2],
-    ],
-  );
-  assert.is(state.lastRun?.reason, "interrupted");
+  assert.equal(attempts(log), [
+    [1, 1],
+    [1, 2],
+  ]);
+  assert.is(check(log, directory).reason, "interrupted");
 });
+
+test("a tool of this process that kills it each time ends the run at the third restart, too", async () => {
+  const directory = temporaryDirectory();
+  for (let death = 1; death <= 3; death++)
+    assert.is(await life(directory, "look", "restart-step"), "killed", `death ${death}`);
+  const log = (await life(directory, 0, "restart-step")) as EventFrame[];
+  assert.equal(attempts(log), [
+    [1, 1],
+    [1, 2],
+  ]);
+  assert.is(check(log, directory).reason, "interrupted");
+  assert.is(executions(directory, "look"), 3);
+});
+
+function attempts(log: readonly EventFrame[]): [number, number][] {
+  return bodies(log, "run-recovered").map(({ step, attempt }) => [step, attempt]);
+}
 
 test.run();

@@ -7,7 +7,6 @@ import { ModelError } from "../../server/model/model.ts";
 import type { AgentEvent } from "../../server/hook.ts";
 import { scriptedModel } from "../../server/model/scripted.ts";
 import { Runtime } from "../../server/runtime.ts";
-import { MemoryStore } from "../../server/store/memory.ts";
 import {
   aborted,
   calls,
@@ -310,71 +309,6 @@ test("a session's state never waits for its run", async () => {
   for await (const id of runtime.runtime.sessions()) assert.is(id, session);
   assert.is(await runtime.runtime.closeSession(session), true);
   await end;
-});
-
-test(
-  "more open sessions than one round of recovery takes are all recovered",
-  { limitMs: 60_000 },
-  async () => {
-    const store = new MemoryStore();
-    const first = await startRuntime({ store, model: waiting() });
-    const sessions = await Promise.all(Array.from({ length: 700 }, () => first.session()));
-    await Promise.all(sessions.map((session) => first.send(session, "go")));
-    await until(
-      () => first.runtime.router.openCalls === 0 && first.events.all.length > 2_800,
-      20_000,
-      "all runs",
-    );
-    await closeRuntimes();
-    const second = await startRuntime({ store, model: new TestModel([says("well"), finishes()]) });
-    await Promise.all(sessions.map((session) => second.entry(session, "run-finished")));
-  },
-);
-
-test("an embedder has a session summed up, forked, asked again and deleted", async () => {
-  const model = new TestModel(
-    [says("half"), finishes("length")],
-    [says("whole"), finishes()],
-    [says("They greeted."), finishes()],
-    [says("in the fork"), finishes()],
-  );
-  const { runtime } = await startRuntime({ model });
-  const session = await runtime.createSession("demo", "ann");
-  assert.is(await codeOf(runtime.forkSession(session)), "conflict");
-  assert.is(await codeOf(runtime.compactSession(session)), "conflict");
-  const cut = await runtime.sendTo(session, "hello", "ann");
-  assert.is(cut.stopReason, "max-tokens");
-  const whole = await runtime.retry(session, cut.run, "bob");
-  assert.equal([whole.stopReason, whole.finalResponse], ["text", "whole"]);
-  assert.is(await codeOf(runtime.retry(session, whole.run)), "conflict");
-  assert.is(await runtime.compactSession(session), "They greeted.");
-  assert.is((await runtime.session(session))!.compacted?.summary, "They greeted.");
-  const id = await runtime.forkSession(session, "bob");
-  const fork = (await runtime.session(id))!;
-  assert.equal([fork.session.owner, fork.session.forkedFrom?.session], ["bob", session]);
-  assert.is((await runtime.sendTo(id, "go on", "bob")).finalResponse, "in the fork");
-  const at = fork.session.forkedFrom!.at;
-  assert.is(await codeOf(runtime.forkSession(session, "bob", { at: at - 1 })), "bad-frame");
-  assert.equal([await runtime.deleteSession(session), await runtime.deleteSession(session)], [true, false]);
-  assert.is(await runtime.session(session), undefined);
-  for (const gone of [
-    runtime.forkSession(session),
-    runtime.compactSession(session),
-    runtime.retry(session, cut.run),
-  ])
-    assert.is(await codeOf(gone), "not-found");
-});
-
-test("an embedder stops a run, once", async () => {
-  const { runtime } = await startRuntime({ model: waiting() });
-  const session = await runtime.createSession("demo");
-  let run = "";
-  for await (const event of runtime.streamTo(session, "hello")) {
-    if (event.type === "delta") assert.ok(await runtime.cancel(session, (run = event.run)));
-    else if (event.event.type === "run-finished") assert.is(event.event.reason, "cancelled");
-  }
-  assert.is(await runtime.cancel(session, run), false);
-  assert.is(await codeOf(runtime.cancel(session, "run_nobody")), "not-found");
 });
 
 test("closing twice is closing once", async () => {
