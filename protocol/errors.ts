@@ -67,6 +67,7 @@ export const CLOSE_CODES = {
   "rate-limited": 4104,
   "hello-timeout": 4106,
   "token-expired": 4400,
+  "token-revoked": 4401,
   malformed: 4500,
   "bad-token": 4501,
   forbidden: 4502,

@@ -8,40 +8,11 @@ import { basename, resolve } from "node:path";
 import { z } from "zod";
 import { json } from "../protocol/content.ts";
 import { agentDefinition } from "./agent/agent.ts";
+import { auth } from "./config/auth.ts";
+import { nearest } from "./config/spelling.ts";
 import { LOG_LEVELS } from "./observe/log.ts";
 
 const text = z.string().min(1);
-const right = z
-  .string()
-  .regex(
-    /^(?:admin|watch|(?:create|provide):[A-Za-z0-9_*-]{1,128})$/,
-    "admin, watch, create:<glob> or provide:<glob>",
-  );
-const token = z
-  .strictObject({
-    token: text.max(8192).optional(),
-    sha256: z
-      .string()
-      .regex(/^[0-9a-fA-F]{64}$/, "64 hexadecimal digits")
-      .optional(),
-    user: text.max(128),
-    name: text.max(256).optional(),
-    rights: z.array(right).optional(),
-  })
-  .refine(
-    (value) => (value.token === undefined) !== (value.sha256 === undefined),
-    "either token or sha256 is needed",
-  );
-const auth = z
-  .strictObject({ mode: z.enum(["none", "token"]), tokens: z.array(token).optional() })
-  .refine((value) => value.mode === "none" || (value.tokens ?? []).length > 0, {
-    path: ["tokens"],
-    message: "mode token needs at least one token",
-  })
-  .refine((value) => value.mode === "token" || value.tokens === undefined, {
-    path: ["tokens"],
-    message: 'tokens are of no use with mode "none"',
-  });
 const unique = (names: string[]): boolean => new Set(names).size === names.length;
 
 const file = z.strictObject({
@@ -73,6 +44,17 @@ const file = z.strictObject({
   /** Hosts and Origins that are served beside those of the bound address. */
   allowedHosts: z.array(text).optional(),
   allowedOrigins: z.array(text).optional(),
+  /** Before every path over HTTP. */
+  basePath: z
+    .string()
+    .regex(/^(?:\/[A-Za-z0-9._~-]+)+$/, "a path like /haulout, without a slash at its end")
+    .optional(),
+  /** Files in PEM. */
+  tls: z.strictObject({ cert: text, key: text }).optional(),
+  /** Addresses and ranges of proxies whose X-Forwarded headers are believed. */
+  trustedProxies: z.array(text).optional(),
+  /** Everybody may read /metrics, whatever `auth` says. */
+  openMetrics: z.boolean().default(false),
   /** Sessions without an entry for so many days are deleted; absent: never. */
   retentionDays: z.number().positive().optional(),
   /** At a stop: ms between "not ready" and the goodbye, and over which the goodbyes are spread. */
@@ -85,6 +67,8 @@ export type Config = Readonly<z.infer<typeof file>> & {
   readonly warnings: readonly string[];
   /** Where a field comes from: `HAULOUT_HOST`, `haulout.json: host` or `host`. */
   readonly where: (field: string) => string;
+  /** The file that was read or would be. */
+  readonly path: string;
 };
 
 /** One line for each thing that is wrong. */
@@ -127,7 +111,7 @@ export interface ConfigSources {
 export function loadConfig(sources: ConfigSources = {}): Config {
   const cwd = sources.cwd ?? process.cwd();
   const env = nonEmpty(sources.env ?? process.env);
-  const { settings, name } = readSettings(env, cwd);
+  const { settings, name, path } = readSettings(env, cwd);
   const from = new Map<string, string>();
   for (const field of Object.keys(settings)) from.set(field, `${name}: ${field}`);
   for (const [variable, [field, read]] of Object.entries(VARIABLES)) {
@@ -144,7 +128,8 @@ export function loadConfig(sources: ConfigSources = {}): Config {
   const result = file.safeParse(settings);
   if (!result.success)
     throw new ConfigError(result.error.issues.flatMap((issue) => describe(issue, where, name)));
-  return { ...result.data, data: resolve(cwd, result.data.data), warnings: strangers(env), where };
+  const config = withPaths(result.data, (file) => resolve(cwd, file));
+  return { ...config, warnings: strangers(env), where, path };
 }
 
 /** An empty variable is one that is not set: compose files cannot leave one out. */
@@ -154,12 +139,28 @@ function nonEmpty(env: Readonly<Record<string, string | undefined>>): Record<str
   );
 }
 
-function readSettings(env: Record<string, string>, cwd: string): { settings: Settings; name: string } {
+/** Files as absolute paths: a later reload must not depend on where the process stands then. */
+function withPaths<T extends z.infer<typeof file>>(config: T, from: (file: string) => string): T {
+  const { data, tls, auth: { jwt } = {} } = config;
+  return {
+    ...config,
+    data: from(data),
+    ...(tls === undefined ? {} : { tls: { cert: from(tls.cert), key: from(tls.key) } }),
+    ...(jwt?.jwksFile === undefined
+      ? {}
+      : { auth: { ...config.auth, jwt: { ...jwt, jwksFile: from(jwt.jwksFile) } } }),
+  };
+}
+
+function readSettings(
+  env: Record<string, string>,
+  cwd: string,
+): { settings: Settings; name: string; path: string } {
   const given = env["HAULOUT_CONFIG"];
   const path = resolve(cwd, given ?? "haulout.json");
   if (!existsSync(path)) {
     if (given !== undefined) throw new ConfigError([`HAULOUT_CONFIG: there is no file ${path}`]);
-    return { settings: {}, name: "haulout.json" };
+    return { settings: {}, name: "haulout.json", path };
   }
   const name = given ?? basename(path);
   let content: unknown;
@@ -171,7 +172,7 @@ function readSettings(env: Record<string, string>, cwd: string): { settings: Set
   if (typeof content !== "object" || content === null || Array.isArray(content)) {
     throw new ConfigError([`${name}: an object is needed`]);
   }
-  return { settings: { ...content }, name };
+  return { settings: { ...content }, name, path };
 }
 
 /** The parser quotes the text around the fault, which may be a token. */
@@ -183,12 +184,14 @@ function whyUnreadable(error: Error): string {
 }
 
 /** The one token of the environment holds all rights, beside those of the file. */
-function withToken(auth: unknown, value: string): unknown {
+function withToken(settings: unknown, value: string): unknown {
   const given =
-    typeof auth === "object" && auth !== null ? (auth as { mode?: unknown; tokens?: unknown }) : {};
-  const listed = given.mode === "token" && Array.isArray(given.tokens) ? (given.tokens as unknown[]) : [];
+    typeof settings === "object" && settings !== null
+      ? (settings as { mode?: unknown; tokens?: unknown })
+      : {};
   const all = { token: value, user: "admin", name: "admin", rights: ["admin"] };
-  return { mode: "token", tokens: [...listed, all] };
+  if (given.mode !== "token" && given.mode !== "jwt") return { mode: "token", tokens: [all] };
+  return { ...given, tokens: [...(Array.isArray(given.tokens) ? (given.tokens as unknown[]) : []), all] };
 }
 
 function describe(issue: z.core.$ZodIssue, where: (field: string) => string, name: string): string[] {
@@ -230,29 +233,4 @@ function strangers(env: Record<string, string>): string[] {
       const close = nearest(name.slice(PREFIX.length), names);
       return close === undefined ? [] : [`${name} is not read; did you mean ${PREFIX}${close}?`];
     });
-}
-
-/** The known name that is fewest edits away, if that is few for its length. */
-function nearest(name: string, known: readonly string[]): string | undefined {
-  const edits = (candidate: string): number => distance(name.toLowerCase(), candidate.toLowerCase());
-  const [best] = known.toSorted((a, b) => edits(a) - edits(b));
-  return best !== undefined && edits(best) <= Math.max(1, Math.floor(best.length / 3)) ? best : undefined;
-}
-
-/** Insertions, deletions, changes and swaps of neighbours that make `b` of `a`. */
-function distance(a: string, b: string): number {
-  const rows = [Array.from({ length: b.length + 1 }, (_, at) => at)];
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const above = rows[i - 1]!;
-      let least = Math.min(row[j - 1]! + 1, above[j]! + 1, above[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
-        least = Math.min(least, rows[i - 2]![j - 2]! + 1);
-      }
-      row.push(least);
-    }
-    rows.push(row);
-  }
-  return rows[a.length]![b.length]!;
 }

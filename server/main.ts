@@ -101,7 +101,11 @@ async function serve(): Promise<undefined> {
   warn(config.warnings);
   const server = await startServer(config);
   stopOnSignals(server);
-  process.stdout.write(greeting(server, config.auth?.mode === "token", config.agents?.[0]?.name ?? "demo"));
+  const { reloadOnChange } = await import("./main/reload.ts");
+  reloadOnChange(server, config);
+  process.stdout.write(
+    greeting(server, (config.auth?.mode ?? "none") !== "none", config.agents?.[0]?.name ?? "demo"),
+  );
   if (config.agents === undefined) {
     const { modelHint } = await import("./main/models.ts");
     process.stdout.write(await modelHint(config.models));
@@ -123,6 +127,8 @@ function stopOnSignals(server: HauloutServer): void {
   };
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
+  // Without its terminal nobody would find it again; a service that has none reads its settings then.
+  if (process.stdin.isTTY) process.on("SIGHUP", stop);
   // What nobody caught may have left anything behind in memory; what is durable is found again by the next start.
   const crash = (error: unknown): void => {
     server.log.fatal({ error }, "uncaught");

@@ -16,19 +16,18 @@ import { createLog, flushLog, type Log, type LogLevel } from "./observe/log.ts";
 import { Metrics } from "./observe/metrics.ts";
 import { VERSION } from "./observe/version.ts";
 import { Runtime, type RuntimeOptions } from "./runtime.ts";
-import { createAuthenticator, type AuthOptions, type TokenGrant } from "./auth/authenticator.ts";
+import { Authenticator } from "./auth/authenticator.ts";
+import { authOptions, doorProblems, type DoorSettings } from "./server/auth.ts";
 import { Connections, type ConnectionsOptions } from "./socket/connections.ts";
 import { createDispatch } from "./socket/dispatch.ts";
 import { Listener, type ListenOptions } from "./socket/listen.ts";
-import { isLoopback } from "./socket/origin.ts";
 import { CommitQueue } from "./store/commit.ts";
 import { EmbeddedStore } from "./store/embedded.ts";
 import { MemoryStore } from "./store/memory.ts";
 import type { Store } from "./store/store.ts";
 
 /** Everything a configuration has, and what only a program can give. Defaults as in config.ts. */
-export interface ServerOptions {
-  readonly host?: string;
+export interface ServerOptions extends DoorSettings {
   readonly port?: number;
   readonly data?: string;
   /** `embedded` (in `data`), `memory`, or a store that was opened; it is closed with the server. */
@@ -39,10 +38,6 @@ export interface ServerOptions {
   readonly providerGraceMs?: number;
   /** Sessions without an entry for so many days are deleted, unless something is open in them; never unless told. */
   readonly retentionDays?: number | undefined;
-  /** `none` unless told: only for addresses that others cannot reach. */
-  readonly auth?:
-    | { readonly mode: "none" | "token"; readonly tokens?: readonly TokenGrant[] | undefined }
-    | undefined;
   /** Without agents there is one, `demo`, with two tools. */
   readonly agents?: readonly AgentOptions[] | undefined;
   readonly hook?: Hook | readonly Hook[];
@@ -72,6 +67,11 @@ export interface HauloutServer {
   readonly connections: Connections;
   readonly metrics: Metrics;
   readonly log: Log;
+  /**
+   * Takes other settings of authentication (of the same mode) and another certificate, without a restart; connections
+   * whose token does not count any more are closed with 4401. Throws ConfigError, and goes on as before.
+   */
+  reload(settings: Pick<DoorSettings, "auth" | "tls">, where?: (field: string) => string): void;
   /** Drains and stops, once, whoever calls; with `force` cuts everything off instead. */
   stop(options?: { readonly force?: boolean }): Promise<void>;
 }
@@ -79,14 +79,7 @@ export interface HauloutServer {
 /** What cannot work although each field is well formed: a line each. */
 export function findProblems(options: ServerOptions): string[] {
   const { where = (field: string) => field } = options;
-  const problems: string[] = [];
-  const host = options.host ?? "127.0.0.1";
-  if (!isLoopback(host) && options.auth?.mode !== "token") {
-    problems.push(
-      `${where("host")}: others can reach ${host}, and without auth each of them holds every right: ` +
-        `set HAULOUT_TOKEN (or auth with mode "token" in the file), or bind 127.0.0.1`,
-    );
-  }
+  const problems = doorProblems(options, where);
   if (typeof options.store === "string" && !["embedded", "memory"].includes(options.store)) {
     problems.push(`${where("store")}: PostgreSQL is not available in this version; use embedded or memory`);
   }
@@ -114,8 +107,9 @@ export function catalogOf({ models = {} }: Pick<ServerOptions, "models">): Catal
 export async function startServer(options: ServerOptions = {}): Promise<HauloutServer> {
   const problems = findProblems(options);
   if (problems.length > 0) throw new ConfigError(problems);
-  const authenticator = createAuthenticator(authOptions(options));
   const log = typeof options.log === "object" ? options.log : createLog({ level: options.log ?? "info" });
+  const failed = (error: unknown): void => log.error({ error }, "the program's own authentication failed");
+  const authenticator = new Authenticator(authOptions(options, failed));
   const metrics = new Metrics({ version: VERSION });
   const node = `${hostname()}-${process.pid}`;
   const host = options.host ?? "127.0.0.1";
@@ -128,8 +122,11 @@ export async function startServer(options: ServerOptions = {}): Promise<HauloutS
         version: VERSION,
         notReady: () => (state === "ready" ? probeStore(runtime?.store) : state),
         metrics: () => metrics.text(),
+        openMetrics: options.openMetrics ?? false,
+        authenticator,
+        originAllowed: (from) => listener.originAllowed(from),
       }),
-      accept: (socket, address) => connections.accept(socket, address),
+      accept: (socket, from) => connections.accept(socket, from),
       refusing: () => (state === "ready" ? undefined : `The server is ${state}.`),
     },
     {
@@ -137,6 +134,9 @@ export async function startServer(options: ServerOptions = {}): Promise<HauloutS
       host,
       allowedHosts: options.allowedHosts,
       allowedOrigins: options.allowedOrigins,
+      basePath: options.basePath,
+      tls: options.tls,
+      trustedProxies: options.trustedProxies,
       ...options.listen,
     },
   );
@@ -161,8 +161,9 @@ export async function startServer(options: ServerOptions = {}): Promise<HauloutS
   );
   collect(metrics, runtime, connections);
   state = "ready";
-  const url = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
-  log.info({ url, node, version: VERSION, auth: options.auth?.mode ?? "none" }, "ready");
+  const scheme = options.tls === undefined ? "http" : "https";
+  const url = `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}${options.basePath ?? ""}`;
+  log.info({ url, node, version: VERSION, auth: authenticator.mode }, "ready");
 
   const parts = { listener, runtime, connections, metrics, log };
   let stopping: Promise<void> | undefined;
@@ -170,6 +171,19 @@ export async function startServer(options: ServerOptions = {}): Promise<HauloutS
     ...parts,
     url,
     port,
+    reload({ auth, tls }, where = (field) => field) {
+      const { authenticate } = options;
+      const wrong = doorProblems({ ...options, auth, tls }, where);
+      if ((tls === undefined) !== (options.tls === undefined))
+        wrong.push(`${where("tls")}: takes a restart to change`);
+      if (authOptions({ auth, authenticate }).mode !== authenticator.mode)
+        wrong.push(`${where("auth")}.mode: takes a restart to change`);
+      if (wrong.length > 0) throw new ConfigError(wrong);
+      authenticator.reload(authOptions({ auth, authenticate }, failed));
+      if (tls !== undefined) listener.reloadTls(tls);
+      connections.review();
+      log.info("settings were read again");
+    },
     stop({ force = false } = {}) {
       state = "draining";
       if (force) return cutOff(parts);
@@ -220,10 +234,6 @@ async function startRuntime(
 async function openStore({ store = "embedded", data = "./haulout-data" }: ServerOptions): Promise<Store> {
   if (typeof store === "object") return store;
   return store === "memory" ? new MemoryStore() : EmbeddedStore.open(data);
-}
-
-function authOptions({ auth }: ServerOptions): AuthOptions {
-  return auth?.mode === "token" ? { mode: "token", tokens: auth.tokens ?? [] } : { mode: "none" };
 }
 
 function collect(metrics: Metrics, runtime: Runtime, { totals }: Connections): void {

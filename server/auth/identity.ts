@@ -1,37 +1,45 @@
 /**
- * Who somebody is once they are let in, and what they may do. Owns the shape of an identity, rights and provider ids.
- * Never decides who is let in (authenticator.ts), nor what a session's member may do (session/access.ts).
+ * Who somebody is once they are let in, and what they may do. Owns the shapes of account and identity, rights and
+ * provider ids. Never decides who is let in (authenticator.ts), nor what a session's member may do (session/access.ts).
  */
 import { createHash } from "node:crypto";
-import type { Actor } from "../../protocol/content.ts";
+import { userId, type Actor } from "../../protocol/content.ts";
 import { newId } from "../../protocol/ids.ts";
 
-export interface Identity {
+/** Whom a token, a ticket or a program's own check stands for; the same on every connection that showed it. */
+export interface Account {
   readonly user: { readonly id: string; readonly name: string };
   /** False in mode `none`, where a client names itself. */
   readonly verified: boolean;
+  readonly rights: readonly string[];
+  /** When what was shown is no longer good, in ms since 1970; absent: never. */
+  readonly expiresAt?: number;
+  /** What was shown, so that it can be found again when the settings change; no secret. */
+  readonly credential?: string;
+}
+
+/** An account on one connection. */
+export interface Identity extends Account {
   /** Known to the client and this process alone: whoever has it can supersede the connection. */
   readonly instance: string;
   /** `prv_` + a hash of (user, instance): the same for the same client on every node and after every restart. */
   readonly provider: string;
-  readonly rights: readonly string[];
   readonly actor: Actor;
 }
 
 /** `admin` includes every other; `create` and `provide` are for names that a glob (`*` = any text) matches. */
 export type RightKind = "admin" | "watch" | "create" | "provide";
 
+/** Every right: `admin`, `watch`, `create:<glob>` or `provide:<glob>`. */
+export const RIGHT_PATTERN = /^(?:admin|watch|(?:create|provide):[A-Za-z0-9_*-]{1,128})$/;
+
 /** Rights of a token that lists none. */
 export const DEFAULT_RIGHTS: readonly string[] = ["create:*"];
 
-export function identify(
-  user: Identity["user"],
-  verified: boolean,
-  instance: string = newId("ins"),
-  rights: readonly string[],
-): Identity {
+export function identify(account: Account, instance: string = newId("ins")): Identity {
+  const { user, verified } = account;
   const actor: Actor = { kind: "user", id: user.id, name: user.name, verified };
-  return { user, verified, instance, provider: providerId(user.id, instance), rights, actor };
+  return { ...account, instance, provider: providerId(user.id, instance), actor };
 }
 
 /** The id under which a provider stands in logs and frames. It says nothing about the instance. */
@@ -65,6 +73,11 @@ function matches(glob: string, text: string): boolean {
     at = found + piece.length;
   }
   return true;
+}
+
+/** Whether a user may be called so. */
+export function isUserId(id: unknown): id is string {
+  return userId.safeParse(id).success && (id as string).isWellFormed();
 }
 
 export function sha256(text: string): Buffer {

@@ -1,8 +1,12 @@
 /**
- * Plain HTTP: health, readiness, metrics and a page that says what this is. Owns routes, methods and security headers.
- * Never a WebSocket, never a session: it asks functions that it was given.
+ * Plain HTTP: health, readiness, metrics, tickets and a page that says what this is. Owns routes, methods and security
+ * headers. Never a WebSocket, never a session: it asks what it was given.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Authenticator } from "../auth/authenticator.ts";
+import type { ClientRequest } from "../auth/method.ts";
+import { json, text, type Answer } from "./answer.ts";
+import { answerTicket, refuseMetrics } from "./bearer.ts";
 
 export interface EdgeParts {
   readonly version: string;
@@ -10,13 +14,16 @@ export interface EdgeParts {
   readonly notReady: () => string | undefined | Promise<string | undefined>;
   /** The metrics in the text format of Prometheus. */
   readonly metrics: () => string;
+  /** Whether everybody may read them where there is authentication; else `watch` or `admin` is needed. */
+  readonly openMetrics: boolean;
+  readonly authenticator: Authenticator;
+  /** Whether a page of the request's Origin may read what is answered. */
+  readonly originAllowed: (from: ClientRequest) => boolean;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly type: string;
-  readonly body: string;
-  readonly headers?: Readonly<Record<string, string>>;
+interface Route {
+  readonly methods: string;
+  answer(request: IncomingMessage, from: ClientRequest): Answer | Promise<Answer>;
 }
 
 /** For everything that is answered here: nothing is stored, framed, sniffed or loaded from elsewhere. */
@@ -30,31 +37,36 @@ const SECURITY_HEADERS = {
   "x-content-type-options": "nosniff",
 } as const;
 
-const text = (status: number, body: string): Answer => ({
-  status,
-  type: "text/plain; charset=utf-8",
-  body: `${body}\n`,
-});
-const json = (status: number, value: unknown): Answer => ({
-  status,
-  type: "application/json",
-  body: `${JSON.stringify(value)}\n`,
-});
+const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
-export function createEdge(parts: EdgeParts): (request: IncomingMessage, response: ServerResponse) => void {
-  const routes = new Map<string, () => Answer | Promise<Answer>>([
-    ["/", () => text(200, frontPage(parts.version))],
-    ["/healthz", () => text(200, "ok")],
-    ["/readyz", () => readiness(parts)],
+export function createEdge(
+  parts: EdgeParts,
+): (request: IncomingMessage, response: ServerResponse, from: ClientRequest) => void {
+  const { authenticator, originAllowed, openMetrics } = parts;
+  const read = (answer: Route["answer"]): Route => ({ methods: "GET, HEAD", answer });
+  const routes = new Map<string, Route>([
+    ["/", read(() => text(200, frontPage(parts.version)))],
+    ["/healthz", read(() => text(200, "ok"))],
+    ["/readyz", read(() => readiness(parts))],
     [
       "/metrics",
-      () => ({ status: 200, type: "text/plain; version=0.0.4; charset=utf-8", body: parts.metrics() }),
+      read(async (request, from) => {
+        const refused = openMetrics ? undefined : await refuseMetrics(request, from, authenticator);
+        return refused ?? { status: 200, type: METRICS_TYPE, body: parts.metrics() };
+      }),
+    ],
+    [
+      "/ticket",
+      {
+        methods: "POST, OPTIONS",
+        answer: (request, from) => answerTicket(request, from, authenticator, originAllowed),
+      },
     ],
   ]);
-  return (request, response) => {
+  return (request, response, from) => {
     const route = routes.get(request.url?.split("?", 1)[0] ?? "");
-    const refused = refuse(request, route !== undefined);
-    const answer = async (): Promise<Answer> => refused ?? route!();
+    const refused = refuse(request, route);
+    const answer = async (): Promise<Answer> => refused ?? route!.answer(request, from);
     answer()
       .catch(() => json(500, { error: "internal" }))
       .then((found) => write(request, response, found))
@@ -62,13 +74,13 @@ export function createEdge(parts: EdgeParts): (request: IncomingMessage, respons
   };
 }
 
-function refuse(request: IncomingMessage, known: boolean): Answer | undefined {
+function refuse(request: IncomingMessage, route: Route | undefined): Answer | undefined {
   if (request.url?.split("?", 1)[0] === "/ws") {
     return { ...json(426, { error: "this is a WebSocket" }), headers: { upgrade: "websocket" } };
   }
-  if (!known) return json(404, { error: "not-found" });
-  if (request.method === "GET" || request.method === "HEAD") return undefined;
-  return { ...json(405, { error: "method-not-allowed" }), headers: { allow: "GET, HEAD" } };
+  if (route === undefined) return json(404, { error: "not-found" });
+  if (route.methods.split(", ").includes(request.method ?? "")) return undefined;
+  return { ...json(405, { error: "method-not-allowed" }), headers: { allow: route.methods } };
 }
 
 async function readiness(parts: EdgeParts): Promise<Answer> {
@@ -80,8 +92,9 @@ function write(request: IncomingMessage, response: ServerResponse, answer: Answe
   response.writeHead(answer.status, {
     ...SECURITY_HEADERS,
     ...answer.headers,
-    "content-type": answer.type,
-    "content-length": Buffer.byteLength(answer.body),
+    ...(answer.type === undefined
+      ? {}
+      : { "content-type": answer.type, "content-length": Buffer.byteLength(answer.body) }),
   });
   response.end(request.method === "HEAD" ? undefined : answer.body);
 }
@@ -93,6 +106,7 @@ function frontPage(version: string): string {
   /healthz  whether the process lives
   /readyz   whether it takes clients
   /metrics  numbers for Prometheus
+  /ticket   POST: a one-time ticket for a page, where there is authentication
 
 Talk to an agent from a terminal: npx haulout chat`;
 }

@@ -10,60 +10,27 @@ import { afterClose, CLOSE_CODES, ProtocolError, type CloseCause } from "../../p
 import type { ClientFrame, ServerFrame } from "../../protocol/frames.ts";
 import { newId } from "../../protocol/ids.ts";
 import { SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK, type Encoding } from "../../protocol/version.ts";
-import type { Log } from "../observe/log.ts";
-import type { Metrics } from "../observe/metrics.ts";
 import type { Subscriber } from "../session/subscriber.ts";
 import type { CallReference, ToolCall, ToolHost } from "../tool/tool.ts";
-import type { Authenticator } from "../auth/authenticator.ts";
 import type { Identity } from "../auth/identity.ts";
-import { decodeMessage, greet, welcomeFrame } from "./greeting.ts";
+import type { ClientRequest, Hello } from "../auth/method.ts";
+import { codeOfFault, codeOfPeer } from "./codes.ts";
+import { decodeMessage, welcomeFrame, type Refusal } from "./greeting.ts";
 import type { Watched } from "./heartbeat.ts";
+import type { DispatchFor, HostFor } from "./host.ts";
 import { describe, errorFrame, isRequest, isRequestType, readFrame, usableId } from "./inbound.ts";
 import { Inbox, type RawFrame } from "./inbox.ts";
-import type { ConnectionLimits } from "./limits.ts";
+import { Login } from "./login.ts";
 import { Meter } from "./meter.ts";
-import { Outbox, type OutboxTotals } from "./outbox.ts";
-import type { Allowance } from "./rate.ts";
-import type { Turn } from "./turn.ts";
+import { Outbox } from "./outbox.ts";
 
-/** What handles the frames of all connections: called in the order of arrival, never awaited. */
-export interface Dispatch {
-  /** A validated frame, neither `hello` nor `pong`, of a connection that has said hello. */
-  frame(connection: Connection, frame: ClientFrame): void;
-  /** Once for each connection that has said hello. `successor`: the connection that superseded it. */
-  gone(connection: Connection, successor?: Connection): void;
-}
-
-/** What a connection is given by the server around it. */
-export interface ConnectionHost {
-  readonly node: string;
-  readonly authenticator: Authenticator;
-  readonly dispatch: Dispatch;
-  readonly turn: Turn;
-  readonly totals: OutboxTotals;
-  readonly metrics: Metrics;
-  readonly log: Log;
-  readonly clock: () => number;
-  readonly random: () => number;
-  readonly options: ConnectionLimits;
-  /** True once the server stops: what is in flight is still answered, new requests are not begun. */
-  readonly draining: () => boolean;
-  /** Counts a connection of a user; answers what all of theirs share. Throws ProtocolError `rate-limited`. */
-  admit(identity: Identity): Allowance | undefined;
-  /** The hello was accepted; called before `welcome` is sent. */
-  greeted(connection: Connection): void;
-  /** The connection takes no more frames. Called once for every connection. */
-  ended(connection: Connection): void;
-  /** Its socket is closed, the last thing that happens to it. */
-  closed(connection: Connection): void;
-}
+export type Dispatch = DispatchFor<Connection>;
+export type ConnectionHost = HostFor<Connection>;
 
 const PING = new EncodedFrame(encodeFrame({ type: "ping" } satisfies ServerFrame));
 
 export class Connection implements Subscriber, ToolHost, Watched {
   readonly id: string = newId("con");
-  /** Where it came from: an IP address. */
-  readonly address: string;
   readonly #socket: WebSocket;
   readonly #host: ConnectionHost;
   readonly #inbox: Inbox;
@@ -71,7 +38,7 @@ export class Connection implements Subscriber, ToolHost, Watched {
   /** Ids of unanswered requests. Made when first needed: most connections of a busy server are idle. */
   #inFlight: Set<number> | undefined;
   #encoding: Encoding | undefined;
-  #identity: Identity | undefined;
+  readonly #login: Login;
   #gone = false;
   #closeCode: string | undefined;
   /** When the last bad frames came. */
@@ -82,14 +49,27 @@ export class Connection implements Subscriber, ToolHost, Watched {
   #dueAt: number;
   #seenAt: number;
 
-  constructor(socket: WebSocket, host: ConnectionHost, address: string) {
-    this.address = address;
+  constructor(socket: WebSocket, host: ConnectionHost, request: ClientRequest) {
     this.#socket = socket;
     this.#host = host;
     if (socket.protocol === SUBPROTOCOL_MSGPACK) this.#encoding = "msgpack";
     if (socket.protocol === SUBPROTOCOL_JSON) this.#encoding = "json";
     this.#seenAt = host.clock();
     this.#dueAt = this.#seenAt + host.options.helloTimeoutMs;
+    this.#login = new Login(
+      {
+        admit: (identity) => {
+          this.#meter = new Meter(host.options, this.#seenAt, host.admit(identity));
+        },
+        welcome: (hello) => this.#welcome(hello),
+        refuse: (refusal) => this.#refuse(refusal),
+        asProtocolError: (error) => this.#asProtocolError(error),
+        isGone: () => this.#gone,
+      },
+      socket,
+      request,
+      host,
+    );
     const sink = {
       frame: (raw: RawFrame) => this.#take(raw),
       unreadable: (error: ProtocolError) => this.#refuseBad(error),
@@ -117,7 +97,12 @@ export class Connection implements Subscriber, ToolHost, Watched {
 
   /** Undefined until the hello has been accepted. */
   get identity(): Identity | undefined {
-    return this.#identity;
+    return this.#login.identity;
+  }
+
+  /** Address of the client, by a trusted proxy's word where there is one. */
+  get address(): string {
+    return this.#login.address;
   }
 
   get gone(): boolean {
@@ -192,46 +177,43 @@ export class Connection implements Subscriber, ToolHost, Watched {
     if (this.#gone) return;
     this.#seenAt = this.#host.clock();
     this.#encoding ??= isBinary ? "msgpack" : "json";
+    if (this.#login.hold(() => this.#receive(data, isBinary))) return;
     if (isBinary !== (this.#encoding === "msgpack")) {
       const error = new ProtocolError("bad-frame", `this connection speaks ${this.#encoding}`);
-      if (this.#identity === undefined) this.#refuse(error, "malformed");
+      if (this.identity === undefined) this.#refuse({ error, cause: "malformed", id: undefined });
       else this.#refuseBad(error);
-    } else if (this.#identity === undefined) {
-      this.#greet(data, isBinary);
+    } else if (this.identity === undefined) {
+      void this.#login.greet(data, isBinary, this.#host.options.maxHelloBytes);
     } else {
       this.#meter?.message(data.length, this.#seenAt);
       this.#inbox.receive(decodeMessage(data, isBinary));
     }
   }
 
-  #greet(data: Buffer, isBinary: boolean): void {
-    const { authenticator, metrics, node, options, random } = this.#host;
-    let greeting;
-    try {
-      greeting = greet(data, isBinary, { maxHelloBytes: options.maxHelloBytes, authenticator });
-    } catch (error) {
-      this.#refuse(this.#asProtocolError(error), "overloaded");
-      return;
-    }
-    if ("error" in greeting) {
-      this.#refuse(greeting.error, greeting.cause, greeting.id);
-      return;
-    }
-    try {
-      const shared = this.#host.admit(greeting.identity);
-      this.#meter = new Meter(options, this.#seenAt, shared);
-    } catch (error) {
-      this.#refuse(this.#asProtocolError(error), "rate-limited", greeting.hello.id);
-      return;
-    }
-    this.#identity = greeting.identity;
+  #welcome(hello: Hello): void {
+    const { metrics, node, options, random } = this.#host;
     metrics.framesReceived.add(1, "hello");
     metrics.accepted.add(1);
     metrics.connections.add(1, this.encoding);
     // From here on a ping each pingMs, the first one after a random part of it.
     this.#dueAt = this.#seenAt + random() * options.pingMs;
     this.#host.greeted(this);
-    this.send(welcomeFrame(greeting, { connection: this.id, node, ...options }));
+    this.send(welcomeFrame({ hello, identity: this.identity! }, { connection: this.id, node, ...options }));
+  }
+
+  /** Takes a newer token of the same user. Rejects with ProtocolError. */
+  async refreshToken(token: string): Promise<void> {
+    await this.#login.refresh(token);
+    if (this.#gone) return;
+    this.#host.watch(this);
+    this.#host.dispatch.changed(this);
+  }
+
+  /** Looks again at what was shown, after the settings have changed. */
+  review(): void {
+    const before = this.identity;
+    if (!this.#login.review()) this.disconnect("token-revoked", "the token does not count any more");
+    else if (this.identity !== before) this.#host.dispatch.changed(this);
   }
 
   #take(raw: RawFrame): void {
@@ -306,7 +288,7 @@ export class Connection implements Subscriber, ToolHost, Watched {
     }
   }
 
-  #refuse(error: ProtocolError, cause: CloseCause, id?: number): void {
+  #refuse({ error, cause, id }: Refusal): void {
     this.send(errorFrame(error, id));
     this.disconnect(cause, error.message);
   }
@@ -321,12 +303,18 @@ export class Connection implements Subscriber, ToolHost, Watched {
 
   check(now: number): number | undefined {
     if (this.#gone) return undefined;
-    const { pingMs, pongGraceMs, stuckMs } = this.#host.options;
-    if (this.#identity === undefined) {
+    const { pingMs, pongGraceMs, stuckMs, authGraceMs } = this.#host.options;
+    if (this.identity === undefined) {
       if (now < this.#dueAt) return this.#dueAt - now;
       this.disconnect("hello-timeout", "no hello came");
       return undefined;
     }
+    const standing = this.#login.check(authGraceMs);
+    if (standing.state === "over") {
+      this.disconnect("token-expired", "the token has expired");
+      return undefined;
+    }
+    if (standing.state === "expiring") this.send({ type: "authExpiring", expiresAt: standing.expiresAt });
     const stuck = this.#outbox.stuckFor(now);
     if (stuck >= stuckMs) {
       this.disconnect("slow-reader", "nothing has been read for too long");
@@ -342,17 +330,16 @@ export class Connection implements Subscriber, ToolHost, Watched {
       this.#dueAt = now + pingMs;
       if (stuck === 0) this.deliver(PING);
     }
-    return stuck > 0 ? stuckMs - stuck : Math.min(this.#dueAt, deadAt) - now;
+    return Math.min(standing.next, stuck > 0 ? stuckMs - stuck : Math.min(this.#dueAt, deadAt) - now);
   }
 
   #failed(error: Error): void {
-    const { code } = error as { code?: string };
-    if (code?.startsWith("WS_ERR_")) this.#closeCode ??= FAULT_CODES[code] ?? "1002";
+    this.#closeCode ??= codeOfFault(error);
     this.#end();
   }
 
   #closed(code: number): void {
-    this.#closeCode ??= PEER_CODES.has(code) ? String(code) : "other";
+    this.#closeCode ??= codeOfPeer(code);
     this.#end();
     this.#host.metrics.disconnects.add(1, this.#closeCode);
     this.#host.closed(this);
@@ -365,7 +352,7 @@ export class Connection implements Subscriber, ToolHost, Watched {
     this.#outbox.close();
     this.#inFlight = undefined;
     this.#host.ended(this);
-    if (this.#identity === undefined) return;
+    if (this.identity === undefined) return;
     this.#host.metrics.connections.add(-1, this.encoding);
     // A session may be in the middle of handing frames to its readers: whoever leaves does so after that.
     if (successor === undefined) queueMicrotask(() => this.#host.dispatch.gone(this));
@@ -377,12 +364,3 @@ export class Connection implements Subscriber, ToolHost, Watched {
 const IN_FLIGHT_RETRY_MS = 100;
 /** What a provider sends for a call: `callAccepted` and `callResult`. */
 const FRAMES_OF_A_CALL = 2;
-
-/** Close codes that the socket itself has sent, by its error. */
-const FAULT_CODES: Readonly<Record<string, string>> = {
-  WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: "1009",
-  WS_ERR_TOO_MANY_BUFFERED_PARTS: "1008",
-  WS_ERR_INVALID_UTF8: "1007",
-};
-/** Codes of peers that are told apart in the metrics; the others are `other`, for a peer may send any. */
-const PEER_CODES = new Set([1000, 1001, 1005, 1006]);

@@ -10,6 +10,7 @@ import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Authenticator } from "../auth/authenticator.ts";
 import type { Identity } from "../auth/identity.ts";
+import type { ClientRequest } from "../auth/method.ts";
 import { Connection, type ConnectionHost, type Dispatch } from "./connection.ts";
 import { Wheel, type WheelOptions } from "./heartbeat.ts";
 import { connectionLimits, type ConnectionOptions } from "./limits.ts";
@@ -40,6 +41,8 @@ export interface ConnectionsOptions extends ConnectionOptions {
   readonly wheel?: WheelOptions;
   /** Spreads the first pings; Math.random unless told. */
   readonly random?: () => number;
+  /** Time in ms since 1970, by which tokens expire; Date.now unless told. */
+  readonly wallClock?: () => number;
 }
 
 interface User extends Counted {
@@ -82,10 +85,12 @@ export class Connections {
       turn: new Turn(),
       totals: this.totals,
       clock: () => this.#wheel.now(),
+      wallClock: options.wallClock ?? Date.now,
       random: options.random ?? Math.random,
       options: connectionLimits(options),
       draining: () => this.#draining,
       admit: (identity) => this.#admit(identity),
+      watch: (connection) => this.#wheel.watch(connection, 0),
       greeted: (connection) => this.#greeted(connection),
       ended: (connection) => this.#ended(connection),
       closed: (connection) => {
@@ -105,13 +110,18 @@ export class Connections {
     return this.#open.values();
   }
 
-  /** Takes over a socket of an address that was just upgraded. */
-  accept(socket: WebSocket, address = ""): Connection {
-    const connection = new Connection(socket, this.#host, address);
+  /** Takes over a socket that was just upgraded. */
+  accept(socket: WebSocket, request: ClientRequest): Connection {
+    const connection = new Connection(socket, this.#host, request);
     this.#open.add(connection);
     this.#sockets.add(connection);
     this.#wheel.watch(connection, this.#host.options.helloTimeoutMs);
     return connection;
+  }
+
+  /** Looks again at what all have shown, after the settings have changed; those for whom it counts no more are closed. */
+  review(): void {
+    for (const connection of this.#open) connection.review();
   }
 
   /** Tells all clients that this node stops, and when to come back; from now on requests are refused as `draining`. */
@@ -169,7 +179,8 @@ export class Connections {
     const { provider, user } = connection.identity!;
     const previous = this.#byProvider.get(provider);
     this.#byProvider.set(provider, connection);
-    this.#wheel.watch(connection, this.#host.options.pingMs * this.#host.random());
+    // At the next tick: from there on the connection itself says when something is due.
+    this.#wheel.watch(connection, 0);
     this.#log.debug({ connection: connection.id, user: user.id, superseded: previous?.id }, "connected");
     previous?.disconnect("superseded", "a newer connection of this client took over", connection);
   }

@@ -5,6 +5,7 @@
 import type { ClientFrame } from "../../protocol/frames.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { Runtime } from "../runtime.ts";
+import { mayEnter } from "../session/access.ts";
 import { SessionDropped } from "../session/services.ts";
 import { StoreDamagedError, StoreUnavailableError } from "../store/store.ts";
 import { allows } from "../auth/identity.ts";
@@ -23,12 +24,8 @@ export function createDispatch(runtime: Runtime): Dispatch {
   const contextOf = (connection: Connection): Context => {
     let context = contexts.get(connection);
     if (context === undefined) {
-      const identity = connection.identity!;
-      const caller = { actor: identity.actor, everything: allows(identity, "admin") };
-      contexts.set(
-        connection,
-        (context = { runtime, connection, identity, caller, attached: new Map(), audited: new Set() }),
-      );
+      const shared = { runtime, connection, attached: new Map(), audited: new Set<string>() };
+      contexts.set(connection, (context = { ...shared, ...whoIs(connection) }));
     }
     return context;
   };
@@ -72,7 +69,22 @@ export function createDispatch(runtime: Runtime): Dispatch {
       abandonImports(connection);
       runtime.router.gone(identity.provider, connection, successor !== undefined);
     },
+    changed(connection) {
+      const context = { ...contextOf(connection), ...whoIs(connection) };
+      contexts.set(connection, context);
+      for (const [id, session] of context.attached) {
+        if (mayEnter(context.caller, session.state.members)) continue;
+        session.feed.detach(connection);
+        context.attached.delete(id);
+        connection.send({ type: "detached", session: id, reason: "forbidden" });
+      }
+    },
   };
+}
+
+function whoIs(connection: Connection): Pick<Context, "identity" | "caller"> {
+  const identity = connection.identity!;
+  return { identity, caller: { actor: identity.actor, everything: allows(identity, "admin") } };
 }
 
 /** Any error as one that may be sent. */

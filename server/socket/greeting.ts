@@ -1,20 +1,15 @@
 /**
- * The first message of a connection: one frame, a hello, of a version and a user that the server takes. Owns the rules for
- * it and which close follows which refusal; never a connection's state, and no frame after the first.
+ * The first message of a connection: one frame, a hello, of a version that the server takes. Owns the rules for it, which
+ * close follows which refusal, and the answer; never a connection's state, and no frame after the first.
  */
 import { decodeBinary, decodeText } from "../../protocol/codec.ts";
 import { ProtocolError, type CloseCause } from "../../protocol/errors.ts";
-import type { ClientFrameOf, ServerFrameOf } from "../../protocol/frames.ts";
+import type { ServerFrameOf } from "../../protocol/frames.ts";
 import { MAX_FRAME_BYTES, MAX_PAYLOAD_BYTES, PROTOCOL_VERSION } from "../../protocol/version.ts";
-import type { Authenticator } from "../auth/authenticator.ts";
 import type { Identity } from "../auth/identity.ts";
+import { isExpiry, type Hello } from "../auth/method.ts";
 import { describe, readFrame, usableId } from "./inbound.ts";
 import type { RawFrame } from "./inbox.ts";
-
-export interface Greeting {
-  readonly hello: ClientFrameOf<"hello">;
-  readonly identity: Identity;
-}
 
 export interface Refusal {
   readonly error: ProtocolError;
@@ -29,28 +24,28 @@ export function decodeMessage(data: Buffer, isBinary: boolean): Generator<RawFra
 }
 
 /** Reads the first message. Throws only what is no ProtocolError. */
-export function greet(
-  data: Buffer,
-  isBinary: boolean,
-  options: { readonly maxHelloBytes: number; readonly authenticator: Authenticator },
-): Greeting | Refusal {
+export function readFirst(data: Buffer, isBinary: boolean, maxHelloBytes: number): Hello | Refusal {
   let raw: RawFrame | undefined;
   try {
-    if (data.length > options.maxHelloBytes) {
-      throw new ProtocolError("too-large", `the first message may have ${options.maxHelloBytes} bytes`);
+    if (data.length > maxHelloBytes) {
+      throw new ProtocolError("too-large", `the first message may have ${maxHelloBytes} bytes`);
     }
     const [first, second] = decodeMessage(data, isBinary);
     raw = first;
     const hello = readHello(first!);
     if (second !== undefined) throw new ProtocolError("bad-frame", "hello comes in a message of its own");
-    return { hello, identity: options.authenticator.authenticate(hello) };
+    return hello;
   } catch (error) {
     if (!(error instanceof ProtocolError)) throw error;
-    return { error, cause: closeCause(error), id: raw === undefined ? undefined : usableId(raw) };
+    return refusalOf(error, raw === undefined ? undefined : usableId(raw));
   }
 }
 
-function readHello(raw: RawFrame): ClientFrameOf<"hello"> {
+export function refusalOf(error: ProtocolError, id: number | undefined): Refusal {
+  return { error, cause: closeCause(error), id };
+}
+
+function readHello(raw: RawFrame): Hello {
   if (raw["type"] !== "hello") {
     throw new ProtocolError("hello-required", "the first frame is hello", { details: describe(raw) });
   }
@@ -59,16 +54,19 @@ function readHello(raw: RawFrame): ClientFrameOf<"hello"> {
     const details = { supported: [PROTOCOL_VERSION] };
     throw new ProtocolError("unsupported-protocol", "no common version", { details });
   }
-  return readFrame(raw) as ClientFrameOf<"hello">;
+  return readFrame(raw) as Hello;
 }
 
 function closeCause(error: ProtocolError): CloseCause {
   if (error.code === "unsupported-protocol") return "unsupported-version";
-  return error.code === "unauthenticated" ? "bad-token" : "malformed";
+  if (error.code === "unauthenticated") return isExpiry(error) ? "token-expired" : "bad-token";
+  if (error.code === "forbidden" || error.code === "rate-limited") return error.code;
+  // It may be taken later: the client is to come back.
+  return error.retryable ? "overloaded" : "malformed";
 }
 
 export function welcomeFrame(
-  greeting: Greeting,
+  { hello, identity }: { readonly hello: Hello; readonly identity: Identity },
   about: {
     readonly connection: string;
     readonly node: string;
@@ -77,7 +75,6 @@ export function welcomeFrame(
     readonly maxQueue: number;
   },
 ): ServerFrameOf<"welcome"> {
-  const { hello, identity } = greeting;
   return {
     type: "welcome",
     ...(hello.id === undefined ? {} : { id: hello.id }),

@@ -108,4 +108,8 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
     runtime.router.withdraw(identity.provider, frame.names);
     return {};
   },
+  async refreshToken({ connection }, frame) {
+    await connection.refreshToken(frame.token);
+    return {};
+  },
 };

@@ -29,6 +29,8 @@ export interface ConnectionOptions extends Partial<Rates> {
   readonly pongGraceMs?: number;
   /** How long bytes may wait without one of them moving (30 000). */
   readonly stuckMs?: number;
+  /** How long a connection goes on after its token's time is over (25 000). */
+  readonly authGraceMs?: number;
   /** `welcome.limits.maxQueue`: the inputs a session holds (64). Said here, enforced by the session. */
   readonly maxQueue?: number;
   readonly outbox?: OutboxOptions;
@@ -54,6 +56,7 @@ export function connectionLimits(options: ConnectionOptions): ConnectionLimits {
     pingMs: options.pingMs ?? 25_000,
     pongGraceMs: options.pongGraceMs ?? 10_000,
     stuckMs: options.stuckMs ?? 30_000,
+    authGraceMs: options.authGraceMs ?? 25_000,
     maxQueue: options.maxQueue ?? 64,
     outbox: options.outbox ?? {},
   };

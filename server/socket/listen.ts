@@ -3,17 +3,28 @@
  * Origin against DNS rebinding, draining, how many there may be (admission.ts). Everything else is refused in band later,
  * because browsers cannot read a refused upgrade. Never reads a frame.
  */
+import { readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createSecureServer, type Server as SecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
+import { createSecureContext } from "node:tls";
 import { WebSocketServer, type ServerOptions, type WebSocket } from "ws";
 import { MAX_FRAME_BYTES, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK } from "../../protocol/version.ts";
+import type { ClientRequest } from "../auth/method.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import { Admission, type AdmissionOptions, type Greeter } from "./admission.ts";
 import { hostAllowed, originAllowed, type OriginRules } from "./origin.ts";
+import { Proxies } from "./proxies.ts";
 
 export interface ListenOptions extends OriginRules, AdmissionOptions {
   readonly port: number;
+  /** Before every path: `/haulout`; nothing unless told. */
+  readonly basePath?: string | undefined;
+  /** Files in PEM; plain HTTP unless told. */
+  readonly tls?: TlsFiles | undefined;
+  /** Addresses and ranges of proxies whose X-Forwarded headers are believed: For, Proto and Host. */
+  readonly trustedProxies?: readonly string[] | undefined;
   /** Bytes of one inbound message (1 MiB); more closes with 1009. */
   readonly maxMessageBytes?: number;
   /** Fragments of one message (1024), and chunks of it that may be buffered (4096). */
@@ -28,12 +39,18 @@ export interface ListenOptions extends OriginRules, AdmissionOptions {
   readonly requestTimeoutMs?: number;
 }
 
+export interface TlsFiles {
+  /** The certificate with its chain, and its key. */
+  readonly cert: string;
+  readonly key: string;
+}
+
 export interface ListenParts {
   readonly metrics: Metrics;
-  /** Answers plain HTTP. */
-  readonly request: (request: IncomingMessage, response: ServerResponse) => void;
-  /** Takes an upgraded socket of an address; answers whether it is still without a hello when asked later. */
-  readonly accept: (socket: WebSocket, address: string) => Greeter;
+  /** Answers plain HTTP. The path in `request` begins after the base path. */
+  readonly request: (request: IncomingMessage, response: ServerResponse, from: ClientRequest) => void;
+  /** Takes an upgraded socket; answers whether it is still without a hello when asked later. */
+  readonly accept: (socket: WebSocket, from: ClientRequest) => Greeter;
   /** Why no one is let in now, if so. */
   readonly refusing: () => string | undefined;
 }
@@ -43,7 +60,8 @@ type Refusal = readonly [status: string, reason: string, text: string];
 export class Listener {
   readonly #options: ListenOptions;
   readonly #parts: ListenParts;
-  readonly #http: Server;
+  readonly #http: Server | SecureServer;
+  readonly #proxies: Proxies;
   readonly #upgrader: WebSocketServer;
   readonly #admission: Admission;
 
@@ -51,10 +69,19 @@ export class Listener {
     this.#parts = parts;
     this.#options = options;
     this.#admission = new Admission(options);
-    this.#http = createServer({
+    this.#proxies = new Proxies(options.trustedProxies);
+    const times = {
       headersTimeout: options.headersTimeoutMs ?? 10_000,
       requestTimeout: options.requestTimeoutMs ?? 30_000,
-    });
+    };
+    this.#http =
+      options.tls === undefined
+        ? createServer(times)
+        : createSecureServer({
+            ...times,
+            ...readTls(options.tls),
+            handshakeTimeout: times.headersTimeout,
+          });
     // closeTimeout is missing in the types.
     const settings: ServerOptions & { closeTimeout: number } = {
       noServer: true,
@@ -91,9 +118,21 @@ export class Listener {
     });
   }
 
+  /** Whether a page of the request's Origin may read what is answered. */
+  originAllowed(from: ClientRequest): boolean {
+    return originAllowed(from, this.#options);
+  }
+
+  /** Takes another certificate for the handshakes that come. Throws if it cannot be used, and goes on as before. */
+  reloadTls(files: TlsFiles): void {
+    if ("setSecureContext" in this.#http) this.#http.setSecureContext(readTls(files));
+  }
+
   #request(request: IncomingMessage, response: ServerResponse): void {
-    if (hostAllowed(request.headers.host, this.#options)) {
-      this.#parts.request(request, response);
+    const from = this.#proxies.read(request);
+    if (hostAllowed(from.host, this.#options)) {
+      request.url = this.#pathOf(request) ?? "";
+      this.#parts.request(request, response, from);
       return;
     }
     response.writeHead(403, { "content-type": "text/plain; charset=utf-8", connection: "close" });
@@ -101,35 +140,52 @@ export class Listener {
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    const address = request.socket.remoteAddress ?? "";
-    const refusal = this.#refusal(request, address);
+    const from = this.#proxies.read(request);
+    const refusal = this.#refusal(request, from);
     if (refusal !== undefined) {
       this.#parts.metrics.refusedUpgrades.add(1, refusal[1]);
       refuse(socket, refusal);
       return;
     }
     this.#upgrader.handleUpgrade(request, socket, head, (webSocket) => {
-      const connection = this.#parts.accept(webSocket, address);
-      webSocket.once("close", this.#admission.enter(address, connection));
+      const connection = this.#parts.accept(webSocket, from);
+      webSocket.once("close", this.#admission.enter(from.address, connection));
     });
   }
 
-  #refusal(request: IncomingMessage, address: string): Refusal | undefined {
-    const { headers } = request;
-    if (!hostAllowed(headers.host, this.#options)) {
+  #refusal(request: IncomingMessage, from: ClientRequest): Refusal | undefined {
+    if (!hostAllowed(from.host, this.#options)) {
       return ["403 Forbidden", "host", "This Host is not served here."];
     }
-    if (!originAllowed(headers.origin, headers.host, this.#options)) {
+    if (!originAllowed(from, this.#options)) {
       return ["403 Forbidden", "origin", "Pages of this Origin are not allowed here."];
     }
-    if (request.url?.split("?", 1)[0] !== "/ws") {
-      return ["404 Not Found", "path", "WebSocket is at /ws."];
+    if (this.#pathOf(request)?.split("?", 1)[0] !== "/ws") {
+      return ["404 Not Found", "path", `WebSocket is at ${this.#options.basePath ?? ""}/ws.`];
     }
     const refusing = this.#parts.refusing();
     if (refusing !== undefined) return ["503 Service Unavailable", "draining", refusing];
-    const full = this.#admission.refusal(address);
+    const full = this.#admission.refusal(from.address);
     return full && ["503 Service Unavailable", ...full];
   }
+
+  /** Path and query after the base path; undefined for what lies elsewhere. */
+  #pathOf({ url = "/" }: IncomingMessage): string | undefined {
+    const { basePath = "" } = this.#options;
+    if (!url.startsWith(basePath)) return undefined;
+    const rest = url.slice(basePath.length);
+    if (rest.startsWith("/")) return rest;
+    return rest === "" || rest.startsWith("?") ? `/${rest}` : undefined;
+  }
+}
+
+/** Throws with what keeps these files from being used. */
+export function checkTls(files: TlsFiles): void {
+  createSecureContext(readTls(files));
+}
+
+function readTls({ cert, key }: TlsFiles): { cert: Buffer; key: Buffer; minVersion: "TLSv1.2" } {
+  return { cert: readFileSync(cert), key: readFileSync(key), minVersion: "TLSv1.2" };
 }
 
 /** The first that the client offers and the server knows; without one the first message decides. */

@@ -15,6 +15,14 @@ export interface OriginRules {
   readonly allowedOrigins?: readonly string[] | undefined;
 }
 
+/** What a request says of itself, as far as it is believed. */
+export interface Asked {
+  readonly origin: string | undefined;
+  readonly host: string | undefined;
+  /** The client's own connection is encrypted. */
+  readonly secure: boolean;
+}
+
 /** Whether an address or a name stands for this machine alone. */
 export function isLoopback(host: string): boolean {
   const name = host.toLowerCase().replace(/^\[(.*)\]$/, "$1");
@@ -31,11 +39,7 @@ export function hostAllowed(header: string | undefined, rules: OriginRules): boo
   return !isLoopback(rules.host) || isLoopback(url.hostname);
 }
 
-export function originAllowed(
-  origin: string | undefined,
-  host: string | undefined,
-  rules: OriginRules,
-): boolean {
+export function originAllowed({ origin, host, secure }: Asked, rules: OriginRules): boolean {
   // No browser: a browser always says where the page of a WebSocket comes from.
   if (origin === undefined) return true;
   if (
@@ -45,6 +49,8 @@ export function originAllowed(
   }
   const page = parse(origin);
   if (page === undefined || host === undefined || !/^https?:$/.test(page.protocol)) return false;
+  // A page that came unencrypted may be anybody's who is on its way.
+  if (secure && page.protocol !== "https:") return false;
   // The page's scheme, so that a default port is left out on both sides.
   return page.host === parse(`${page.protocol}//${host}`)?.host;
 }

@@ -100,6 +100,20 @@ test("its haulout.json is accepted, and a token's rights are as it says", async 
   assert.match(wrong.output, /haulout\.json: unknown key "hots".*"host"/);
 });
 
+test("its settings for tokens of an issuer are accepted", async () => {
+  const block = codeBlocks(page).find(({ name }) => name === "jwt.json");
+  const folder = temporaryDirectory();
+  writeFileSync(join(folder, "haulout.json"), block!.text);
+  assert.equal(await haulout(["check"], folder), { code: 0, output: "ok" });
+  writeFileSync(
+    join(folder, "haulout.json"),
+    block!.text.replace(/"audience".*/, "").replace(/,(\s*})/, "$1"),
+  );
+  const wrong = await haulout(["check"], folder);
+  assert.is(wrong.code, 1);
+  assert.match(wrong.output, /auth: jwksUrl: issuer and audience are needed/);
+});
+
 test("its agent on a language model is accepted as soon as there is a key", async () => {
   const block = codeBlocks(page).find(({ name }) => name === "models.json");
   const folder = temporaryDirectory();
@@ -208,11 +222,11 @@ test("the paths over HTTP answer as its table says", async () => {
   const rows = tableUnder(page, "Over HTTP");
   for (const [path = ""] of rows) {
     const { status } = await fetch(url + plain(path));
-    assert.is(status, plain(path) === "/ws" ? 426 : 200, path);
+    assert.is(status, { "/ws": 426, "/ticket": 405 }[plain(path)] ?? 200, path);
   }
   assert.equal(
     rows.map(([path = ""]) => plain(path)),
-    ["/ws", "/healthz", "/readyz", "/metrics"],
+    ["/ws", "/healthz", "/readyz", "/metrics", "/ticket"],
   );
   server.kill();
   await server.exited;
@@ -260,7 +274,7 @@ test("it gives twelve promises", () => {
 
 test("every block is one that a test knows", () => {
   const known =
-    /^(?:sh (?:setup|chat|join|tool-file|tools|run-ask|docker)|text (?:script|map)|ts \w+\.ts|json (?:haulout|models)\.json|text)$/;
+    /^(?:sh (?:setup|chat|join|tool-file|tools|run-ask|docker)|text (?:script|map)|ts \w+\.ts|json (?:haulout|jwt|models)\.json|text)$/;
   for (const { language, name, line } of codeBlocks(page)) {
     assert.match(`${language} ${name}`.trim(), known, `line ${line}`);
   }

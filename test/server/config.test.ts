@@ -29,7 +29,7 @@ function problems(content: unknown, env: Record<string, string | undefined> = {}
 
 test("without file and environment there are defaults", () => {
   const cwd = temporaryDirectory();
-  const { warnings, where, ...config } = loadConfig({ cwd, env: {} });
+  const { warnings, where, path, ...config } = loadConfig({ cwd, env: {} });
   assert.equal(config, {
     host: "127.0.0.1",
     port: 4787,
@@ -40,7 +40,9 @@ test("without file and environment there are defaults", () => {
     models: {},
     readyWaitMs: 0,
     drainSpreadMs: 0,
+    openMetrics: false,
   });
+  assert.is(path, join(cwd, "haulout.json"));
   assert.equal(warnings, []);
   assert.is(where("host"), "host");
 });

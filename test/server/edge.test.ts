@@ -4,6 +4,8 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createEdge } from "../../server/edge/http.ts";
+import { Authenticator } from "../../server/auth/authenticator.ts";
+import { Proxies } from "../../server/socket/proxies.ts";
 import { Metrics } from "../../server/observe/metrics.ts";
 import { assert, suite } from "../support/suite.ts";
 
@@ -18,8 +20,12 @@ test.before(async () => {
     version: "1.0",
     notReady: () => (typeof notReady === "function" ? notReady() : notReady),
     metrics: () => metrics.text(),
+    openMetrics: false,
+    authenticator: new Authenticator({ mode: "none" }),
+    originAllowed: () => true,
   });
-  server = createServer(edge);
+  const proxies = new Proxies();
+  server = createServer((request, response) => edge(request, response, proxies.read(request)));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 });

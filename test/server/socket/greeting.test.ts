@@ -3,7 +3,7 @@
  * Real sockets against the socket layer.
  */
 import { createHash } from "node:crypto";
-import { createAuthenticator } from "../../../server/auth/authenticator.ts";
+import { Authenticator } from "../../../server/auth/authenticator.ts";
 import { allows, providerId } from "../../../server/auth/identity.ts";
 import { assert, suite } from "../../support/suite.ts";
 import { Peer, Server, type Frame } from "./harness.ts";
@@ -213,9 +213,9 @@ test("rights match by glob, and admin includes all", () => {
 });
 
 test("a token without either form is refused when the server is built", () => {
-  assert.throws(() => createAuthenticator({ mode: "token", tokens: [{ user: "a" }] }));
-  assert.throws(() => createAuthenticator({ mode: "token", tokens: [{ user: "a", token: "" }] }));
-  assert.throws(() => createAuthenticator({ mode: "token", tokens: [{ user: "a", sha256: "xyz" }] }));
+  assert.throws(() => new Authenticator({ mode: "token", tokens: [{ user: "a" }] }));
+  assert.throws(() => new Authenticator({ mode: "token", tokens: [{ user: "a", token: "" }] }));
+  assert.throws(() => new Authenticator({ mode: "token", tokens: [{ user: "a", sha256: "xyz" }] }));
 });
 
 test.run();

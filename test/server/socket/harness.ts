@@ -4,20 +4,31 @@
  */
 import { WebSocket, type ClientOptions } from "ws";
 import { decodeBinary, decodeText, encodeFrame, encodeJsonFrame } from "../../../protocol/codec.ts";
+import type { ProtocolError } from "../../../protocol/errors.ts";
 import type { ClientFrame } from "../../../protocol/frames.ts";
 import { silentLog } from "../../../server/observe/log.ts";
 import { Metrics } from "../../../server/observe/metrics.ts";
-import { createAuthenticator, type AuthOptions } from "../../../server/auth/authenticator.ts";
+import { Authenticator, type AuthOptions } from "../../../server/auth/authenticator.ts";
 import type { Connection } from "../../../server/socket/connection.ts";
 import { Connections, type ConnectionsOptions } from "../../../server/socket/connections.ts";
+import { errorFrame } from "../../../server/socket/inbound.ts";
 import { Listener, type ListenOptions } from "../../../server/socket/listen.ts";
 
 export type Frame = Record<string, any>;
+
+export interface HarnessOptions extends ConnectionsOptions {
+  readonly auth?: AuthOptions;
+  readonly ticketMs?: number;
+  readonly listen?: Partial<ListenOptions>;
+}
 
 export class Server {
   readonly metrics = new Metrics({ version: "test" });
   readonly frames: { connection: Connection; frame: ClientFrame }[] = [];
   readonly gone: { connection: Connection; successor: Connection | undefined }[] = [];
+  /** Connections whose rights have changed. */
+  readonly changed: Connection[] = [];
+  readonly authenticator: Authenticator;
   readonly connections: Connections;
   readonly listener: Listener;
   /** Requests are not answered while true. */
@@ -25,28 +36,39 @@ export class Server {
   refusing: string | undefined;
   port = 0;
 
-  static async start(
-    options: ConnectionsOptions & { auth?: AuthOptions; listen?: Partial<ListenOptions> } = {},
-  ): Promise<Server> {
+  static async start(options: HarnessOptions = {}): Promise<Server> {
     const server = new Server(options);
     server.port = await server.listener.listen();
     return server;
   }
 
-  private constructor(options: ConnectionsOptions & { auth?: AuthOptions; listen?: Partial<ListenOptions> }) {
+  private constructor(options: HarnessOptions) {
+    const { ticketMs, wallClock: now } = options;
+    this.authenticator = new Authenticator(options.auth ?? { mode: "none" }, {
+      ...(ticketMs === undefined ? {} : { ticketMs }),
+      ...(now === undefined ? {} : { now }),
+    });
     this.connections = new Connections(
       {
         node: "test",
-        authenticator: createAuthenticator(options.auth ?? { mode: "none" }),
+        authenticator: this.authenticator,
         metrics: this.metrics,
         log: silentLog(),
         dispatch: {
           frame: (connection, frame) => {
             this.frames.push({ connection, frame });
+            if (frame.type === "refreshToken") {
+              connection.refreshToken(frame.token).then(
+                () => connection.send({ type: "ok", id: frame.id }),
+                (error: unknown) => connection.send(errorFrame(error as ProtocolError, frame.id)),
+              );
+              return;
+            }
             if (this.hold || !("id" in frame) || frame.id === undefined) return;
             connection.send({ type: "ok", id: frame.id });
           },
           gone: (connection, successor) => this.gone.push({ connection, successor }),
+          changed: (connection) => this.changed.push(connection),
         },
       },
       options,
@@ -55,7 +77,7 @@ export class Server {
       {
         metrics: this.metrics,
         request: (_, response) => response.end("plain"),
-        accept: (socket, address) => this.connections.accept(socket, address),
+        accept: (socket, from) => this.connections.accept(socket, from),
         refusing: () => this.refusing,
       },
       { host: "127.0.0.1", port: 0, closeTimeoutMs: 200, ...options.listen },

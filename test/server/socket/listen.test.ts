@@ -3,7 +3,7 @@
  * Requests are written by hand, because clients do not let one choose these headers.
  */
 import { connect } from "node:net";
-import { hostAllowed, isLoopback, originAllowed } from "../../../server/socket/origin.ts";
+import { hostAllowed, isLoopback, originAllowed, type Asked } from "../../../server/socket/origin.ts";
 import { assert, suite } from "../../support/suite.ts";
 import { until } from "../../support/wait.ts";
 import { Peer, Server } from "./harness.ts";
@@ -96,10 +96,17 @@ test("the rules, where no socket is needed", () => {
   assert.not(hostAllowed(undefined, outside));
   assert.not(hostAllowed("localhost", { ...outside, allowedHosts: ["chat.example"] }));
   assert.ok(hostAllowed("[2001:db8::1]:80", { ...outside, allowedHosts: ["2001:db8::1"] }));
-  assert.ok(originAllowed("https://chat.example", "chat.example:443", outside));
-  assert.not(originAllowed("https://chat.example", "chat.example:80", outside));
-  assert.ok(originAllowed("https://any.example", "x", { ...outside, allowedOrigins: ["*"] }));
-  assert.ok(originAllowed(undefined, "x", outside));
+  const asked = (origin: string | undefined, host: string, secure = false): Asked => ({
+    origin,
+    host,
+    secure,
+  });
+  assert.ok(originAllowed(asked("https://chat.example", "chat.example:443"), outside));
+  assert.not(originAllowed(asked("https://chat.example", "chat.example:80"), outside));
+  assert.ok(originAllowed(asked("https://any.example", "x"), { ...outside, allowedOrigins: ["*"] }));
+  assert.ok(originAllowed(asked(undefined, "x"), outside));
+  assert.ok(originAllowed(asked("https://chat.example", "chat.example", true), outside));
+  assert.not(originAllowed(asked("http://chat.example", "chat.example", true), outside), "a page in clear");
 });
 
 test("only /ws is upgraded, with any query", async () => {
