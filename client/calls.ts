@@ -16,6 +16,21 @@ export interface CallReference {
 
 export type CallEnd = { readonly output: JsonValue } | { readonly error: CallError };
 
+/** A result that the server has not confirmed. */
+export interface KeptResult extends CallReference {
+  readonly end: CallEnd;
+}
+
+/** Where results outlive the process; `haulout/client/node` has one. */
+export interface ResultStore {
+  /** What the process before left, in the order in which it was kept. */
+  readonly kept: readonly KeptResult[];
+  /** Resolves when it is durable; only then the result is sent. */
+  keep(result: KeptResult): Promise<void>;
+  /** The server has it. */
+  forget(reference: CallReference): Promise<void>;
+}
+
 /** What a handler knows of its call. */
 export interface CallContext extends CallReference {
   /** The idempotency key: the same for every attempt of one call. */
@@ -70,12 +85,27 @@ export class CallLedger {
   /** By session, call and attempt. */
   readonly #kept = new Map<string, Kept>();
   readonly #confirmed = new Set<string>();
+  readonly #store: ResultStore | undefined;
+  readonly #failed: (error: unknown) => void;
+  #closed = false;
 
-  /** `settled` is called when a call ended and when a result was confirmed. */
-  constructor(port: CallPort, clock: Clock, settled: () => void) {
+  /** `settled` is called when a call ended and when a result was confirmed, `failed` when one could not be stored. */
+  constructor(
+    port: CallPort,
+    clock: Clock,
+    settled: () => void,
+    store?: ResultStore,
+    failed: (error: unknown) => void = () => undefined,
+  ) {
     this.#port = port;
     this.#clock = clock;
     this.#settled = settled;
+    this.#store = store;
+    this.#failed = failed;
+    for (const { session, call, attempt, end } of store?.kept ?? []) {
+      const reference = { session, call, attempt };
+      this.#kept.set(attemptKey(reference), { reference, end });
+    }
   }
 
   /** What runs here, to be named when offering anew. */
@@ -136,6 +166,8 @@ export class CallLedger {
   confirm(reference: CallReference): void {
     const key = attemptKey(reference);
     if (!this.#kept.delete(key)) return;
+    const { session, call, attempt } = reference;
+    this.#store?.forget({ session, call, attempt }).catch(this.#failed);
     this.#confirmed.add(key);
     if (this.#confirmed.size > REMEMBERED) this.#confirmed.delete(this.#confirmed.values().next().value!);
     this.#settled();
@@ -146,7 +178,9 @@ export class CallLedger {
     for (const { reference, end } of this.#kept.values()) this.#port.result(reference, end);
   }
 
+  /** Nothing is sent any more. */
   abortAll(error: Error): void {
+    this.#closed = true;
     for (const running of this.#running.values()) this.#abort(running, "cancelled", error);
   }
 
@@ -175,9 +209,25 @@ export class CallLedger {
     }
     endDeadline();
     stop();
+    // While it is being stored the call still counts as at work.
+    await this.#storeAll(frame, running.attempts, end);
     this.#running.delete(callKey(frame));
     for (const own of running.attempts) this.#keep({ session, call, attempt: own }, end);
     this.#settled();
+  }
+
+  /** What a closing client aborted is not its result: the next process has forgotten the call. */
+  async #storeAll(
+    { session, call }: CallReference,
+    attempts: ReadonlySet<number>,
+    end: CallEnd,
+  ): Promise<void> {
+    if (this.#store === undefined || this.#closed) return;
+    try {
+      for (const attempt of attempts) await this.#store.keep({ session, call, attempt, end });
+    } catch (error) {
+      this.#failed(error);
+    }
   }
 
   #keep(reference: CallReference, end: CallEnd): void {

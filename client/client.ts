@@ -93,13 +93,16 @@ export class Client implements AsyncDisposable {
         probe: () => this.#probe(),
       },
     );
-    this.#tools = new ToolProvider({
-      clock: this.#clock,
-      isOnline: () => this.#connection.welcome !== undefined,
-      request: (type, fields) => this.#call({ type, ...fields }, { replay: false, bound: true }),
-      notify: (type, fields) => this.#notify(type, fields),
-      failed: (error) => this.#events.emit("error", error),
-    });
+    this.#tools = new ToolProvider(
+      {
+        clock: this.#clock,
+        isOnline: () => this.#connection.welcome !== undefined,
+        request: (type, fields) => this.#call({ type, ...fields }, { replay: false, bound: true }),
+        notify: (type, fields) => this.#notify(type, fields),
+        failed: (error) => this.#events.emit("error", error),
+      },
+      options.results,
+    );
     this.#link = {
       clock: this.#clock,
       isOnline: () => this.#connection.welcome !== undefined,

@@ -7,7 +7,7 @@ export type { Client } from "./client.ts";
 export type { ClientEvents, ClientStatus, ConnectOptions, CreateSessionOptions } from "./options.ts";
 export type { AttachOptions, SessionEvents } from "./attachment.ts";
 export type { BackoffOptions } from "./backoff.ts";
-export type { CallContext } from "./calls.ts";
+export type { CallContext, KeptResult, ResultStore } from "./calls.ts";
 export type { ConnectionState } from "./connection.ts";
 export type { TextDelta } from "./live.ts";
 export type { OutboxLimits, PlainRequest, RequestOptions } from "./requests.ts";

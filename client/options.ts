@@ -5,6 +5,7 @@ import type { ProtocolError } from "../protocol/errors.ts";
 import type { ClientFrameInputOf, ServerFrame } from "../protocol/frames.ts";
 import type { Encoding } from "../protocol/version.ts";
 import type { BackoffOptions } from "./backoff.ts";
+import type { ResultStore } from "./calls.ts";
 import type { Clock } from "./clock.ts";
 import type { ConnectionStatus } from "./connection.ts";
 import type { OutboxLimits, RequestOptions } from "./requests.ts";
@@ -19,6 +20,8 @@ export interface ConnectOptions {
   readonly user?: { readonly id: string; readonly name?: string };
   /** Kept to itself by this client; a new connection with it replaces the old one. Minted unless given. */
   readonly instance?: string;
+  /** Where a provider's results outlive its process: `keepIn` of `haulout/client/node`, with its `instance`. */
+  readonly results?: ResultStore;
   readonly client?: { readonly name: string; readonly version?: string };
   /** `msgpack` unless told. */
   readonly encoding?: Encoding;
@@ -40,7 +43,7 @@ export interface ClientEvents {
   status: [status: ClientStatus];
   /** Every frame from the server, as it came. */
   frame: [frame: ServerFrame];
-  /** A refusal that answers no request of ours, or tools that the server took no more. */
+  /** A refusal that answers no request of ours, or tools that the server took no more, or a result that could not be stored. */
   error: [error: ProtocolError];
 }
 

@@ -7,7 +7,7 @@ import { ProtocolError } from "../protocol/errors.ts";
 import type { ClientFrameInputOf, NoticeType, ServerFrameOf } from "../protocol/frames.ts";
 import { toJsonValue } from "../protocol/values.ts";
 import { CallLedger } from "./calls.ts";
-import type { CallContext } from "./calls.ts";
+import type { CallContext, ResultStore } from "./calls.ts";
 import { between } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { checked, toJsonSchema } from "./schema.ts";
@@ -65,7 +65,7 @@ export interface ProviderLink {
     fields: Omit<ClientFrameInputOf<T>, "type" | "id">,
   ): Promise<unknown>;
   notify<T extends NoticeType>(type: T, fields: Omit<ClientFrameInputOf<T>, "type">): boolean;
-  /** The server refused an offer that it had accepted before. */
+  /** The server refused an offer that it had accepted before, or a result could not be stored. */
   failed(error: ProtocolError): void;
 }
 
@@ -90,7 +90,8 @@ export class ToolProvider {
   /** Tells connections apart: an answer to an older one's offer means nothing. */
   #connection = 0;
 
-  constructor(link: ProviderLink) {
+  /** `results`: where they outlive the process. */
+  constructor(link: ProviderLink, results?: ResultStore) {
     this.#link = link;
     this.#ledger = new CallLedger(
       {
@@ -109,6 +110,11 @@ export class ToolProvider {
       },
       link.clock,
       () => this.#settled(),
+      results,
+      (error) => {
+        const message = "a result is not kept on disk";
+        link.failed(new ProtocolError("unavailable", message, { cause: error }));
+      },
     );
   }
 

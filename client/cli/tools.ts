@@ -5,6 +5,7 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { CallContext } from "../calls.ts";
+import { keepIn } from "../node.ts";
 import type { ToolDefinition, ToolDefinitions } from "../tools.ts";
 import { COMMON_HELP, connectAs, parse, reportConnection, UsageError } from "./options.ts";
 import { plainOutput } from "./output.ts";
@@ -29,6 +30,7 @@ most). The module's default export maps names to tools:
   --session ID         offer them to this session only
   --max-concurrent N   calls at once (8)
   --label KEY=VALUE    a label of this provider; may be repeated
+  --keep DIR           results and who this is, so that it may crash and go on; one process a folder
   --instance ID        the same provider as before, after a restart; keep it secret
 ${COMMON_HELP}
 `;
@@ -40,6 +42,7 @@ export async function tools(args: string[]): Promise<number> {
     session: { type: "string" },
     "max-concurrent": { type: "string" },
     label: { type: "string", multiple: true },
+    keep: { type: "string" },
     instance: { type: "string" },
   } as const;
   const { common, positionals, text, values } = parse(args, extra, 1);
@@ -50,12 +53,15 @@ export async function tools(args: string[]): Promise<number> {
   const [file] = positionals;
   if (file === undefined) throw new UsageError("which file? its default export maps names to tools");
   const [session, instance, most] = [text("session"), text("instance"), text("max-concurrent")];
+  const keep = text("keep");
   if (most !== undefined && !(Number.isInteger(Number(most)) && Number(most) > 0)) {
     throw new UsageError("--max-concurrent is a number from 1");
   }
   const labels = readLabels(values["label"]);
   const definitions = await load(file);
-  const client = connectAs(common, instance === undefined ? {} : { instance });
+  if (keep !== undefined && instance !== undefined) throw new UsageError("--keep has an instance of its own");
+  const kept = keep === undefined ? {} : await keepIn(keep);
+  const client = connectAs(common, instance === undefined ? kept : { instance });
   const say = (line: string): void => void (common.json || process.stdout.write(`${line}\n`));
   if (!common.json) reportConnection(client, plainOutput(process.stdout, process.stderr));
   let over = false;
