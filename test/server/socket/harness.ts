@@ -2,6 +2,7 @@
  * What the socket tests share: the socket layer on a free port with a small dispatch behind it, and a peer that speaks
  * either encoding. The dispatch answers each request by `ok` unless told to hold; it stands for no part that is shipped.
  */
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { WebSocket, type ClientOptions } from "ws";
 import { decodeBinary, decodeText, encodeFrame, encodeJsonFrame } from "../../../protocol/codec.ts";
 import type { ProtocolError } from "../../../protocol/errors.ts";
@@ -34,6 +35,7 @@ export class Server {
   /** Requests are not answered while true. */
   hold = false;
   refusing: string | undefined;
+  plain = (_: IncomingMessage, response: ServerResponse): void => void response.end("plain");
   port = 0;
 
   static async start(options: HarnessOptions = {}): Promise<Server> {
@@ -76,7 +78,7 @@ export class Server {
     this.listener = new Listener(
       {
         metrics: this.metrics,
-        request: (_, response) => response.end("plain"),
+        request: (request, response) => this.plain(request, response),
         accept: (socket, from) => this.connections.accept(socket, from),
         refusing: () => this.refusing,
       },
