@@ -57,8 +57,9 @@ const file = z.strictObject({
   openMetrics: z.boolean().default(false),
   /** Sessions without an entry for so many days are deleted; absent: never. */
   retentionDays: z.number().positive().optional(),
-  /** At a stop: ms between "not ready" and the goodbye, and over which the goodbyes are spread. */
+  /** At a stop: ms between "not ready" and the goodbye, for open runs to end, and over which the goodbyes are spread. */
   readyWaitMs: z.int().min(0).default(0),
+  runWaitMs: z.int().min(0).default(0),
   drainSpreadMs: z.int().min(0).default(0),
 });
 

@@ -112,6 +112,7 @@ export class Runtime {
       model: chooseModels((name) => options.models?.(name) ?? this.model),
       onCompact: (prompt) => this.hook.onCompact(prompt),
       observe: (session, event, run) => this.#observe(session, event, run),
+      finishing: () => this.registry.finishing,
       dropped: (session, cause) => this.#dropped(session, cause),
     };
     this.registry = new SessionRegistry(services);

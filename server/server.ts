@@ -47,6 +47,8 @@ export interface ServerOptions extends DoorSettings {
   readonly allowedOrigins?: readonly string[] | undefined;
   /** At a stop: ms between "not ready" and the goodbye (0), and over which the goodbyes are spread (0). */
   readonly readyWaitMs?: number;
+  /** At a stop: ms that open runs may take to end (0); what is open then goes on at the next start. None begins. */
+  readonly runWaitMs?: number;
   readonly drainSpreadMs?: number;
   /** How long commits may take to finish at a stop (1000), and clients to close (400). */
   readonly commitWaitMs?: number;
@@ -295,15 +297,17 @@ interface Parts {
   readonly log: Log;
 }
 
-/** Not ready, goodbye, commits, close, cut off the rest. What was acked is durable; open runs are recovered elsewhere. */
+/** Not ready, open runs, goodbye, commits, close, cut off the rest. What was acked is durable; open runs are recovered elsewhere. */
 async function drain(
   { listener, runtime, connections, metrics, log }: Parts,
   options: ServerOptions,
 ): Promise<void> {
   const began = performance.now();
-  const { readyWaitMs = 0, drainSpreadMs = 0, commitWaitMs = 1000, closeWaitMs = 400 } = options;
+  const { readyWaitMs = 0, runWaitMs = 0, drainSpreadMs = 0 } = options;
+  const { commitWaitMs = 1000, closeWaitMs = 400 } = options;
   log.info({ connections: connections.size }, "stopping");
   if (readyWaitMs > 0) await wait(readyWaitMs);
+  if (runWaitMs > 0) await runtime.registry.finishRuns(runWaitMs);
   connections.announceStop([0, drainSpreadMs]);
   const closed = runtime.close().catch((error: unknown) => {
     log.error({ error }, "the runtime did not close well");

@@ -3,6 +3,7 @@
  * Owns loading, unloading and what the process must recover; never holds a session that is idle for long, so a million
  * on disk cost no memory.
  */
+import { setTimeout as pause } from "node:timers/promises";
 import { decodeTrusted, encodeFrame } from "../../protocol/codec.ts";
 import type { EntryBody, EntryBodyOf, EventFrame } from "../../protocol/entries.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
@@ -21,16 +22,31 @@ import { decodeState } from "./snapshot.ts";
 const LOAD_PAGE = 500;
 const MAX_RETRIES = 5;
 const RECOVER_AT_ONCE = 256;
+const FINISH_LOOK_MS = 20;
 
 export class SessionRegistry {
   readonly #services: SessionServices;
   readonly #sessions = new Map<string, Session | Promise<Session>>();
   readonly #sweep: NodeJS.Timeout;
+  #finishing = false;
 
   constructor(services: SessionServices) {
     this.#services = services;
     this.#sweep = setInterval(() => void this.unloadIdle(), Math.max(10, services.limits.idleMs / 2));
     this.#sweep.unref();
+  }
+
+  /** Whether runs only end from now on, and none begins. */
+  get finishing(): boolean {
+    return this.#finishing;
+  }
+
+  /** No further run begins; resolves when none is at work here but those that wait for people, or after `ms`. */
+  async finishRuns(ms: number): Promise<void> {
+    this.#finishing = true;
+    const over = performance.now() + ms;
+    const atWork = ({ slot, state }: Session): boolean => slot.busy && state.session.state !== "waiting";
+    while (performance.now() < over && this.loaded().some(atWork)) await pause(FINISH_LOOK_MS);
   }
 
   /** Sessions in memory. */

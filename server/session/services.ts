@@ -64,6 +64,8 @@ export interface SessionServices {
   readonly onCompact: (prompt: string) => Promise<string>;
   /** Every entry once it is committed, and every delta, with the run that was open as it came; must not throw. */
   observe(session: SessionView, event: EventFrame | LiveDelta, run: OpenRun | undefined): void;
+  /** No run may begin any more. */
+  finishing(): boolean;
   /** The session left memory by itself: for good, or to be loaded anew. */
   dropped(session: SessionView, cause: "deleted" | "lost"): void;
 }

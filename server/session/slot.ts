@@ -78,6 +78,7 @@ export class RunSlot {
   advance(): void {
     const session = this.#session;
     if (session.dropped || this.#current !== undefined || session.state.queue.length === 0) return;
+    if (this.#services.finishing()) return;
     session.background(
       () => this.#orLater(() => session.exclusive(() => this.#startNext())),
       "an input could not be started",
@@ -105,6 +106,7 @@ export class RunSlot {
     const { state } = this.#session;
     const input = state.queue[0];
     if (input === undefined || state.run !== undefined || this.#current !== undefined) return;
+    if (this.#services.finishing()) return;
     const start = startRun(state, input, this.#services);
     await this.#session.append(start.entries);
     if (start.context === undefined) {

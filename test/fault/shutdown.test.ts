@@ -182,6 +182,38 @@ test("while it drains nobody is let in, and a second SIGTERM ends it at once", a
   await again.kill();
 });
 
+test("a stop may wait for open runs; none begins, and those that take longer go on at the next start", async () => {
+  const server = await TestServer.start({ config: { runWaitMs: 5000 } });
+  const wire = await Wire.connect(server.url);
+  const open = async (content: string): Promise<Reader> => {
+    const reader = Reader.fromStart(await newSession(wire));
+    await reader.enter(wire);
+    await say(wire, reader.session, content);
+    await reader.until(() => reader.shown.size > 0, "text");
+    return reader;
+  };
+  const long = await open(script({ text: "and on ".repeat(10_000), rate: 100, chunk: 5 }));
+  const short = await open(script({ text: "half a second, more or less", rate: 50, chunk: 1 }));
+  await say(wire, short.session, "waiting");
+  server.process.kill("SIGTERM");
+  assert.is(reasonOf(await short.entry("run-finished")), "text");
+  const late = await say(wire, short.session, "still acked");
+  const exit = await server.process.exited;
+  assert.equal(exit, { code: 0, signal: null });
+  assert.is(short.types.filter((type) => type === "run-started").length, 1);
+  assert.not.ok(long.types.includes("run-finished"));
+  const again = await server.again();
+  const next = await Wire.connect(again.url);
+  await short.enter(next);
+  assert.is(reasonOf(await short.runOf(late["input"] as string)), "text");
+  assert.is(short.types.filter((type) => type === "run-finished").length, 3);
+  await long.enter(next);
+  const recovered = await long.entry("run-recovered");
+  assert.ok(recovered.event.type === "run-recovered" && recovered.event.attempt === 0);
+  assert.equal([...short.faults, ...long.faults], []);
+  await again.kill();
+});
+
 test("a second server on the same directory is refused with a message that names it", async () => {
   const server = await TestServer.start();
   const second = spawnServer({ data: server.data });

@@ -39,6 +39,7 @@ test("without file and environment there are defaults", () => {
     providerGraceMs: 30_000,
     models: {},
     readyWaitMs: 0,
+    runWaitMs: 0,
     drainSpreadMs: 0,
     openMetrics: false,
   });
