@@ -5,9 +5,12 @@
  */
 import { runSeeds, Totals, type ChaosSuite } from "./chaos-suite.ts";
 import { mixedSuite } from "./chaos-world.ts";
+import { toolsSuite } from "./tools-world.ts";
 
 const SUITES: Readonly<Record<string, ChaosSuite>> = {
   mixed: mixedSuite,
+  tools: toolsSuite({ calls: 1000, cancelShare: 0 }),
+  "tools-cancels": toolsSuite({ calls: 1000, cancelShare: 0.02 }),
 };
 /** Restarted clients are live again within this. */
 const LIVE_GOAL_MS = 5000;

@@ -3,12 +3,12 @@
  * URL, name, instance, directory of the traces. Owns the side effects: each step of an execution is a line appended to
  * the file of its call. On SIGTERM it drains and says so.
  */
+import { randomUUID } from "node:crypto";
 import { appendFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "../../client/index.ts";
 import type { CallContext, ToolDefinition } from "../../client/index.ts";
-import { newId } from "../../protocol/ids.ts";
 import { TOOLS } from "./tools-rules.ts";
 import type { ChaosInput, Trace } from "./tools-rules.ts";
 
@@ -26,10 +26,12 @@ function trace(
 }
 
 async function execute(tool: string, { work, mode }: ChaosInput, context: CallContext): Promise<unknown> {
-  const nonce = newId("exe");
+  const nonce = randomUUID();
   const { signal } = context;
-  signal.addEventListener("abort", () => trace("abort", context, { nonce }), { once: true });
   trace("begin", context, { nonce });
+  const aborted = (): void => trace("abort", context, { nonce });
+  if (signal.aborted) aborted();
+  else signal.addEventListener("abort", aborted, { once: true });
   context.progress({ nonce });
   const stoppable = mode === "finish" ? undefined : signal;
   try {
@@ -62,7 +64,7 @@ for (const [tool, { effect, timeoutMs }] of Object.entries(TOOLS)) {
     input: { type: "object" },
     effect,
     timeoutMs,
-    execute: (input, context) => execute(tool, input as unknown as ChaosInput, context),
+    execute: (input, context) => execute(tool, input as ChaosInput, context),
   };
 }
 const provided = await client.provideTools(tools, { maxConcurrent: 8 });
