@@ -60,11 +60,18 @@ export interface CallPort {
   result(reference: CallReference, end: CallEnd): void;
 }
 
+/** The handler was not begun: another attempt may run. */
+export class NotStarted extends Error {
+  override readonly name = "NotStarted";
+}
+
 interface Running {
   readonly frame: ServerFrameOf<"call">;
   /** More than one when an attempt came back to us while an earlier one was at work. */
   readonly attempts: Set<number>;
   readonly abort: AbortController;
+  /** Nobody else may be asked: what has begun goes on although we were late to accept it. */
+  readonly once: boolean;
   why: "cancelled" | "timeout" | undefined;
 }
 
@@ -75,6 +82,8 @@ interface Kept {
 
 const PROGRESS_EVERY_MS = 100;
 const REMEMBERED = 4096;
+/** Why a call is taken back that was not accepted in time; our acceptance is under way. */
+const NOT_ACCEPTED = "not-accepted";
 
 export class CallLedger {
   readonly #port: CallPort;
@@ -125,6 +134,7 @@ export class CallLedger {
     frame: ServerFrameOf<"call">,
     hasRoom: () => boolean,
     execute: (context: CallContext) => Promise<JsonValue>,
+    once = false,
   ): void {
     const key = callKey(frame);
     const same = this.#kept.get(attemptKey(frame));
@@ -147,7 +157,7 @@ export class CallLedger {
     if (done !== undefined) return this.#keep(frame, done.end);
     if (!hasRoom()) return this.refuse(frame, "not-started", "no free capacity");
     this.#port.accepted(frame);
-    void this.#run(frame, execute);
+    void this.#run(frame, execute, once);
   }
 
   /** Answers an attempt that will not run here. */
@@ -158,6 +168,7 @@ export class CallLedger {
   cancel(reference: CallReference, reason: string): void {
     const running = this.#running.get(callKey(reference));
     if (running === undefined || !running.attempts.has(reference.attempt)) return;
+    if (running.once && reason === NOT_ACCEPTED) return;
     if (running.attempts.size > 1) running.attempts.delete(reference.attempt);
     else this.#abort(running, "cancelled", new DOMException(`cancelled: ${reason}`, "AbortError"));
   }
@@ -187,9 +198,10 @@ export class CallLedger {
   async #run(
     frame: ServerFrameOf<"call">,
     execute: (context: CallContext) => Promise<JsonValue>,
+    once: boolean,
   ): Promise<void> {
     const abort = new AbortController();
-    const running: Running = { frame, attempts: new Set([frame.attempt]), abort, why: undefined };
+    const running: Running = { frame, attempts: new Set([frame.attempt]), abort, once, why: undefined };
     this.#running.set(callKey(frame), running);
     const endDeadline = this.#clock.after(frame.timeoutMs, () =>
       this.#abort(running, "timeout", new DOMException("the deadline of the call is over", "TimeoutError")),
@@ -287,6 +299,7 @@ function isUndone(end: CallEnd): boolean {
 }
 
 function toCallError(error: unknown, why: Running["why"]): CallError {
+  if (error instanceof NotStarted) return { code: "not-started", message: error.message };
   const given = typeof error === "object" && error !== null && "code" in error ? error.code : undefined;
   const own = typeof given === "string" && given.length > 0 && given.length <= 64 ? given : "error";
   const message = error instanceof Error ? error.message : String(error);

@@ -6,7 +6,7 @@ import type { Effect, JsonValue, ToolOffer } from "../protocol/content.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import type { ClientFrameInputOf, NoticeType, ServerFrameOf } from "../protocol/frames.ts";
 import { toJsonValue } from "../protocol/values.ts";
-import { CallLedger } from "./calls.ts";
+import { CallLedger, NotStarted } from "./calls.ts";
 import type { CallContext, ResultStore } from "./calls.ts";
 import { between } from "./clock.ts";
 import type { Clock } from "./clock.ts";
@@ -208,12 +208,15 @@ export class ToolProvider {
         offer.running++;
         try {
           const input = await checked(tool.input, frame.input, "invalid-input");
+          // The call and its cancel came together, as after a long sleep.
+          if (context.signal.aborted) throw new NotStarted("stopped before it began");
           const output = await tool.execute(input, context);
           return toJsonValue(await checked(tool.output, output, "invalid-output"));
         } finally {
           offer.running--;
         }
       },
+      (tool.effect ?? "once") === "once",
     );
   }
 

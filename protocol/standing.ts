@@ -51,6 +51,7 @@ export const finishedRun = z.object({
   steps: z.int().min(0),
   usage,
   at: milliseconds,
+  tools: z.array(id).optional(),
 });
 export const openCall = z.object({
   call: id,

@@ -192,7 +192,14 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
       const { run: _, ...rest } = state;
       return {
         ...rest,
-        lastRun: { run: body.run, reason: body.reason, steps: body.steps, usage: body.usage, at: entry.at },
+        lastRun: {
+          run: body.run,
+          reason: body.reason,
+          steps: body.steps,
+          usage: body.usage,
+          at: entry.at,
+          tools: state.run.tools.map(({ name }) => name),
+        },
       };
     }
     case "run-recovered": {

@@ -107,6 +107,7 @@ export class Runtime {
       limits: { maxQueue: this.maxQueue, idleMs: options.idleMs ?? 10_000 },
       log: this.log,
       now,
+      startedAt: now(),
       member: () => this.#membership.member,
       agent: (name) => this.#agents.get(name),
       model: chooseModels((name) => options.models?.(name) ?? this.model),

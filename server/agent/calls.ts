@@ -4,10 +4,10 @@
  * (tool/call.ts) and never calls a model.
  */
 import type { EntryBody } from "../../protocol/entries.ts";
-import type { Effect, JsonValue, Message } from "../../protocol/content.ts";
-import type { OpenCall } from "../../protocol/frames.ts";
+import type { Effect } from "../../protocol/content.ts";
+import type { HistoryMessage, OpenCall } from "../../protocol/frames.ts";
 import { prepareCall } from "../tool/call.ts";
-import type { PreparedCall } from "../tool/context.ts";
+import type { CallRequest, PreparedCall } from "../tool/context.ts";
 import type { RegisteredTool } from "../tool/registry.ts";
 import { SERVER_SCOPE } from "../tool/registry.ts";
 import { compileSchema } from "../tool/schema.ts";
@@ -20,28 +20,27 @@ const MAX_FAULT_TEXT = 4096;
 /** The calls of a committed message that have no outcome yet, to go on where the log ends. */
 export function resumeCalls(
   context: RunContext,
-  message: Message,
+  message: HistoryMessage,
   open: readonly OpenCall[],
 ): PreparedCall[] {
   return open.map((call) => {
     const part = message.parts.find((item) => item.type === "dynamic-tool" && item.toolCallId === call.call);
     const input = part?.type === "dynamic-tool" ? (part.input ?? {}) : {};
-    return prepare(context, call.call, () => toolNamed(context, call.tool) ?? absent(call), input, call);
+    const tool = (): RegisteredTool => toolNamed(context, call.tool) ?? absent(context, call);
+    return prepare(context, { call: call.call, tool, input, askedAt: message.at }, call);
   });
 }
 
 function prepare(
   context: RunContext,
-  call: string,
-  tool: () => RegisteredTool,
-  input: JsonValue,
+  asked: Pick<CallRequest, "call" | "tool" | "input" | "askedAt">,
   from?: OpenCall,
 ): PreparedCall {
   const { session, run, actor, agent, services } = context;
   const cancelled = (): boolean => isEnding(context);
   const { name, labels, affinity } = agent;
   return prepareCall(
-    { session, run, agent: name, labels, affinity, actor, call, tool, input, cancelled },
+    { session, run, agent: name, labels, affinity, actor, cancelled, ...asked },
     services,
     from,
   );
@@ -51,10 +50,12 @@ function toolNamed(context: RunContext, name: string): RegisteredTool | undefine
   return context.tools().find((item) => item.specification.name === name);
 }
 
-/** A tool that nobody has offered again: its calls wait for their provider all the same. */
-function absent(call: OpenCall): RegisteredTool {
-  const effect: Effect = call.effect ?? "once";
-  const specification = { name: call.tool, description: "", inputSchema: {}, effect, timeoutMs: 60_000 };
+/** A tool that nobody has offered again: its calls wait for their provider all the same, as the run knows the tool. */
+function absent(context: RunContext, call: OpenCall): RegisteredTool {
+  const known = context.state().run?.tools.find(({ name }) => name === call.tool);
+  const effect: Effect = call.effect ?? known?.effect ?? "once";
+  const timeoutMs = known?.timeoutMs ?? 60_000;
+  const specification = { name: call.tool, description: "", inputSchema: {}, effect, timeoutMs };
   return { scope: SERVER_SCOPE, specification, inProcess: false };
 }
 
@@ -77,7 +78,8 @@ export async function* executeCalls(
       continue;
     }
     const tool = toolNamed(context, call.tool)!;
-    const ready = prepare(context, call.call, () => tool, call.input);
+    const askedAt = context.services.now();
+    const ready = prepare(context, { call: call.call, tool: () => tool, input: call.input, askedAt });
     sent.push(...ready.entries);
     unsent.push(withoutDispatch(call, "cancelled", "the run was cancelled"));
     prepared.push(ready);

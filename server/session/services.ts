@@ -57,6 +57,8 @@ export interface SessionServices {
   readonly limits: SessionLimits;
   readonly log: Log;
   readonly now: () => number;
+  /** When this process began, by the same clock: providers of the one before are on their way back for the grace. */
+  readonly startedAt: number;
   member(): Member;
   agent(name: string): Agent | undefined;
   model(agent: Agent): Model;

@@ -46,6 +46,8 @@ export class RunSlot {
   readonly #checkpointer: Checkpointer;
   /** What the slot in the store held when the session was loaded. */
   readonly #checkpoint: Checkpoint | undefined;
+  /** The session leaves memory. */
+  readonly #left = new AbortController();
   #current: CurrentRun | undefined;
   #failures = 0;
 
@@ -65,6 +67,7 @@ export class RunSlot {
   /** Leaves the run as it is, for the reason; false when there is none. */
   stop(reason: "lost" | "deleted" | "shutdown"): boolean {
     this.#checkpointer.stop();
+    this.#left.abort(reason);
     this.#current?.stop.abort(reason);
     return this.#current !== undefined;
   }
@@ -80,7 +83,11 @@ export class RunSlot {
     if (session.dropped || this.#current !== undefined || session.state.queue.length === 0) return;
     if (this.#services.finishing()) return;
     session.background(
-      () => this.#orLater(() => session.exclusive(() => this.#startNext())),
+      () =>
+        this.#orLater(async () => {
+          await this.#toolsOfBefore();
+          await session.exclusive(() => this.#startNext());
+        }),
       "an input could not be started",
     );
   }
@@ -247,14 +254,26 @@ export class RunSlot {
   /** Waits until the tools of a run that goes on are offered again, for the grace at most. */
   async #toolsAgain(current: CurrentRun): Promise<void> {
     const names = this.#session.state.run?.tools.map((tool) => tool.name) ?? [];
-    const { deadlines, router, tools } = this.#services;
+    await this.#toolsThere(names, this.#services.router.graceMs, current.end.signal, current.stop.signal);
+  }
+
+  /**
+   * An input that waits since before this process began would start a run without the tools of providers that are still on
+   * their way back: it waits for those of the last run, until the grace of this process's start is over.
+   */
+  async #toolsOfBefore(): Promise<void> {
+    const { run, queue, lastRun } = this.#session.state;
+    const { startedAt, router, now } = this.#services;
+    const ms = startedAt + router.graceMs - now();
+    if (run !== undefined || ms <= 0 || queue[0] === undefined || queue[0].at >= startedAt) return;
+    await this.#toolsThere(lastRun?.tools ?? [], ms, this.#left.signal);
+  }
+
+  async #toolsThere(names: readonly string[], ms: number, ...ends: AbortSignal[]): Promise<void> {
+    const { deadlines, tools } = this.#services;
     const over = new AbortController();
-    const clear = deadlines.after(router.graceMs, () => over.abort());
-    await tools.whenThere(
-      names,
-      this.#session.id,
-      AbortSignal.any([over.signal, current.end.signal, current.stop.signal]),
-    );
+    const clear = deadlines.after(ms, () => over.abort());
+    await tools.whenThere(names, this.#session.id, AbortSignal.any([over.signal, ...ends]));
     clear();
   }
 }

@@ -33,7 +33,8 @@ export const notices = {
     if (runtime.router.result(identity.provider, connection, reference, answer)) return;
     lateVerdict(context, reference).then(
       (verdict) => {
-        if (verdict === undefined) keepEarly(context, reference, answer);
+        if (verdict === undefined)
+          runtime.router.resultByLog(identity.provider, connection, reference, answer);
         else connection.acknowledgeResult(reference, verdict);
       },
       (error: unknown) =>
@@ -41,16 +42,6 @@ export const notices = {
     );
   },
 } as const;
-
-/** The call is open in the log, and recovery is about to take it up; or has, while the log was read. */
-function keepEarly(
-  { runtime, identity, connection }: Context,
-  reference: CallReference,
-  answer: CallAnswer,
-): void {
-  if (runtime.router.result(identity.provider, connection, reference, answer)) return;
-  runtime.router.keepEarly(identity.provider, connection, reference, answer);
-}
 
 function fits(name: string, value: unknown): boolean {
   try {

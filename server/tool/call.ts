@@ -20,9 +20,9 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
   const effect = from?.effect === "once" ? "once" : specification.effect;
   const startedAt = now();
   const deadlineAt =
-    from?.deadlineAt === undefined
+    from === undefined
       ? startedAt + specification.timeoutMs
-      : Math.max(from.deadlineAt, startedAt + router.graceMs);
+      : Math.max(from.deadlineAt ?? request.askedAt + specification.timeoutMs, startedAt + router.graceMs);
   const ticket = router.open(
     request.session,
     request.call,
@@ -47,14 +47,11 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
   const ended = (judgement: Judgement, by = attempt): EntryBody =>
     resultEntry(request.call, by, judgement, now() - startedAt);
 
-  /** The outcome of a cancelled call that is at no provider now. */
-  const unsent = (uncertain: boolean): EntryBody => ended(uncertain ? UNKNOWN : CANCELLED);
-
-  const first =
-    inFlight === undefined
-      ? router.tryLease(ticket, request.tool())
-      : router.adopt(ticket, inFlight, attempt, request.tool());
-  const entries = first === undefined || inFlight !== undefined ? [] : [dispatched(first)];
+  const adopted =
+    inFlight === undefined ? undefined : router.adopt(ticket, inFlight, attempt, request.tool());
+  // A call that the log knows already has no append of its message to share: it is dispatched by one of its own.
+  const first = from === undefined ? router.tryLease(ticket, request.tool()) : adopted;
+  const entries = first === undefined || from !== undefined ? [] : [dispatched(first)];
   const timers = new Set<() => void>();
   const { inbox } = ticket;
 
@@ -66,8 +63,10 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
     let lost = inFlight !== undefined;
     let accepted = from?.state === "accepted";
     let cancelling = false;
-    /** An attempt was given up that may have had its effect; of one before a restart, the log does not say why here. */
-    let uncertain = attempt > (inFlight === undefined ? 0 : 1);
+    /** Attempts that were given up and may have had their effect, or still have it. */
+    const uncertain = new Set<number>();
+    const before = (from?.attempt ?? 0) - (inFlight === undefined ? 0 : 1);
+    for (let number = 1; number <= before; number++) uncertain.add(number);
     let settled = false;
     let last: EntryBody[];
     let acknowledge = (): void => {};
@@ -81,7 +80,9 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
     const onCancel = (): void => inbox.push({ type: "cancel" });
     const onStop = (): void => inbox.push({ type: "stop" });
 
-    /** Sends the current lease; entries when that certainly failed. */
+    /** The outcome of a cancelled call that is at no provider now. */
+    const unsent = (): EntryBody => ended(uncertain.size > 0 ? UNKNOWN : CANCELLED);
+    /** Sends the current lease; false when that certainly failed. */
     const send = (): boolean => {
       const sent = lease!.send({
         session: request.session,
@@ -107,7 +108,7 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
     /** Gives the attempt up; the next one is another provider's where there is one. */
     const giveUp = (cause: string): EntryBody => {
       stopAcceptTimer();
-      if (cause !== "not-sent" && cause !== "not-started") uncertain = true;
+      if (cause !== "not-sent" && cause !== "not-started") uncertain.add(attempt);
       avoid.add(lease!.provider.id);
       router.release(lease!);
       lease = undefined;
@@ -140,7 +141,7 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
             let dropped = false;
             yield () => {
               dropped = request.cancelled();
-              return [...given, dropped ? unsent(uncertain) : dispatched(lease!)];
+              return [...given, dropped ? unsent() : dispatched(lease!)];
             };
             if (dropped) {
               settled = true;
@@ -217,15 +218,27 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
           case "result": {
             const { answer, host } = event;
             const reference = { session: request.session, call: request.call, attempt: event.attempt };
-            if (answer.error?.code === "not-started" && !cancelling) {
-              if (event.attempt === attempt && lease !== undefined) {
-                yield [giveUp("not-started")];
-                router.wait(ticket, request.tool(), avoid);
-              }
+            const { code } = answer.error ?? {};
+            const current = event.attempt === attempt && lease !== undefined;
+            if (!current && (code === "not-started" || code === "cancelled")) {
+              // It is as we took it: given up. All that it tells is that nothing comes of it any more.
+              uncertain.delete(event.attempt);
+              host.acknowledgeResult(reference, "stale");
+              break;
+            }
+            if (code === "not-started" && !cancelling) {
+              yield [giveUp("not-started")];
+              router.wait(ticket, request.tool(), avoid);
               host.acknowledgeResult(reference, "stored");
               break;
             }
-            const judgement = judge(answer, request.tool(), cancelling);
+            if (code === "timeout" && now() >= deadlineAt && !cancelling) {
+              // The provider's clock was faster than our wheel: one deadline, one name.
+              ticket.late.push({ host, reference });
+              last = [...pending.splice(0), ended(timedOut(specification.timeoutMs))];
+              break outcome;
+            }
+            const judgement = judge(answer, request.tool(), { cancelling, certain: uncertain.size === 0 });
             last = [...pending.splice(0), ended(judgement, event.attempt)];
             acknowledge = () => {
               ticket.stored = event.attempt;
@@ -243,7 +256,7 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
             if (cancelling) break;
             cancelling = true;
             if (lease === undefined) {
-              last = [unsent(uncertain)];
+              last = [unsent()];
               break outcome;
             }
             lease.cancel("cancelled");

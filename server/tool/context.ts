@@ -27,6 +27,8 @@ export interface CallRequest {
   /** Asked anew each time: a tool that was away may be offered again. */
   readonly tool: () => RegisteredTool;
   readonly input: JsonValue;
+  /** When the call's message was committed, or is about to be, ms. */
+  readonly askedAt: number;
   /** Whether the log has a cancel of the run; asked under the session's lock. */
   readonly cancelled: () => boolean;
 }

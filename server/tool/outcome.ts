@@ -36,11 +36,19 @@ export function timedOut(timeoutMs: number): Judgement {
   };
 }
 
-/** What a provider's answer comes to. `cancelling`: it was told to stop. */
-export function judge(answer: CallAnswer, tool: RegisteredTool, cancelling: boolean): Judgement {
+/**
+ * What a provider's answer comes to. `cancelling`: it was told to stop; `certain`: and nobody else may be at work on an
+ * earlier attempt.
+ */
+export function judge(
+  answer: CallAnswer,
+  tool: RegisteredTool,
+  { cancelling, certain }: { readonly cancelling: boolean; readonly certain: boolean },
+): Judgement {
   const { error } = answer;
   if (error !== undefined) {
     const confirmed = cancelling && (error.code === "cancelled" || error.code === "not-started");
+    if (confirmed && !certain) return UNKNOWN;
     return { outcome: confirmed ? "cancelled" : "error", error };
   }
   const output = answer.output ?? null;

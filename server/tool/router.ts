@@ -16,10 +16,10 @@ import type { Offer, ProviderOptions } from "./providers.ts";
 import type { RegisteredTool, ToolRegistry } from "./registry.ts";
 import { Lease } from "./ticket.ts";
 import type { CallAnswer, Provider, Ticket } from "./ticket.ts";
-import { attemptKey, LOCAL_PROVIDER } from "./tool.ts";
+import { LOCAL_PROVIDER } from "./tool.ts";
 import type { CallReference, ToolHost } from "./tool.ts";
 
-/** Results that may wait for their calls to be taken up again. */
+/** Calls whose results may wait for them to be taken up again. */
 const MAX_EARLY = 10_000;
 
 /** Providers of one tool that a list names. */
@@ -34,6 +34,13 @@ export interface PoolLoad {
   readonly pool: ListedProvider[];
 }
 
+interface EarlyResult {
+  readonly id: string;
+  readonly host: ToolHost;
+  readonly reference: CallReference;
+  readonly answer: CallAnswer;
+}
+
 export interface RouterOptions extends PoolOptions, ProviderOptions {}
 
 export class Router {
@@ -44,7 +51,8 @@ export class Router {
   readonly #local: Provider;
   readonly #affinity = new Affinity();
   readonly #executes: (name: string) => boolean;
-  readonly #early = new Map<string, { id: string; host: ToolHost; answer: CallAnswer }>();
+  /** By call, then by attempt. */
+  readonly #early = new Map<string, Map<number, EarlyResult>>();
 
   /** `local` executes in-process tools; its `has` says which. */
   constructor(
@@ -100,14 +108,42 @@ export class Router {
   result(id: string, host: ToolHost, reference: CallReference, answer: CallAnswer): boolean {
     const ticket = this.#ticketOf(id, reference);
     if (ticket === undefined) return false;
+    this.#take(ticket, { id, host, reference, answer });
+    return true;
+  }
+
+  /**
+   * A result whose call is open in the log, which names this provider for the attempt: of an attempt before the one that
+   * was taken up again, or of a call that is not yet. Kept for the grace at most.
+   */
+  resultByLog(id: string, host: ToolHost, reference: CallReference, answer: CallAnswer): void {
+    const key = callKey(reference);
+    const result = { id, host, reference, answer };
+    const ticket = this.#tickets.get(key);
+    if (ticket !== undefined) {
+      ticket.attempts.set(reference.attempt, id);
+      this.#take(ticket, result);
+      return;
+    }
+    let early = this.#early.get(key);
+    if (early === undefined) {
+      if (this.#early.size >= MAX_EARLY) return;
+      this.#early.set(key, (early = new Map()));
+      this.#deadlines.after(this.graceMs, () => this.#early.delete(key));
+    }
+    early.set(reference.attempt, result);
+  }
+
+  #take(ticket: Ticket, { id, host, reference, answer }: EarlyResult): void {
     if (ticket.affinity) this.#affinity.note(ticket.session, id);
     if (ticket.answered === undefined) {
-      if (answer.error?.code !== "not-started") ticket.answered = reference.attempt;
+      // These two may end no more than their attempt.
+      const { code } = answer.error ?? {};
+      if (code !== "not-started" && code !== "cancelled") ticket.answered = reference.attempt;
       ticket.inbox.push({ type: "result", attempt: reference.attempt, answer, host });
     } else {
       ticket.late.push({ host, reference });
     }
-    return true;
   }
 
   // --- the call's side ---
@@ -132,7 +168,13 @@ export class Router {
       answered: undefined,
       stored: undefined,
     };
-    this.#tickets.set(`${session}/${call}`, ticket);
+    const key = callKey(ticket);
+    this.#tickets.set(key, ticket);
+    for (const [attempt, result] of this.#early.get(key) ?? []) {
+      ticket.attempts.set(attempt, result.id);
+      this.#take(ticket, result);
+    }
+    this.#early.delete(key);
     return ticket;
   }
 
@@ -149,27 +191,12 @@ export class Router {
       ticket.inbox.push({ type: "returned", attempt, working: false });
       return lease;
     }
-    const key = attemptKey({ session: ticket.session, call: ticket.call, attempt });
-    const early = this.#early.get(key);
-    if (early?.id === id) {
-      this.#early.delete(key);
-      const { session, call } = ticket;
-      this.result(id, early.host, { session, call, attempt }, early.answer);
-    }
     return this.#providers.adopt(id, ticket, attempt, tool);
-  }
-
-  /** Keeps a result whose call is open in the log but not taken up again yet; for the grace at most. */
-  keepEarly(id: string, host: ToolHost, reference: CallReference, answer: CallAnswer): void {
-    const key = attemptKey(reference);
-    if (this.#early.size >= MAX_EARLY || this.#early.has(key)) return;
-    this.#early.set(key, { id, host, answer });
-    this.#deadlines.after(this.graceMs, () => this.#early.delete(key));
   }
 
   /** Ends a ticket. With its outcome in the log, results that came too late get their verdict now. */
   close(ticket: Ticket, settled: boolean): void {
-    this.#tickets.delete(`${ticket.session}/${ticket.call}`);
+    this.#tickets.delete(callKey(ticket));
     this.#pools.leaveLine(ticket);
     for (const event of ticket.inbox.drain()) {
       if (event.type === "lease") this.release(event.lease);
@@ -248,7 +275,7 @@ export class Router {
   // --- inside ---
 
   #ticketOf(id: string, reference: CallReference): Ticket | undefined {
-    const ticket = this.#tickets.get(`${reference.session}/${reference.call}`);
+    const ticket = this.#tickets.get(callKey(reference));
     return ticket?.attempts.get(reference.attempt) === id ? ticket : undefined;
   }
 
@@ -263,4 +290,8 @@ function inFlight(providers: readonly Provider[], tool: string): number {
   let count = 0;
   for (const { leases } of providers) for (const lease of leases) if (lease.tool === tool) count++;
   return count;
+}
+
+function callKey({ session, call }: { readonly session: string; readonly call: string }): string {
+  return `${session}/${call}`;
 }

@@ -123,6 +123,27 @@ test("a cancel aborts the handler; its throw is the confirmation", async () => {
   assert.is(out.at(-1), "result c 1 cancelled");
 });
 
+test("a once call that runs is not given up for having been accepted late; others are", async () => {
+  for (const once of [true, false]) {
+    const { out, ledger, works, turn } = make();
+    const end = deferred<JsonValue>();
+    let signal: AbortSignal | undefined;
+    const execute = (context: CallContext): Promise<JsonValue> => {
+      ({ signal } = context);
+      return end.promise;
+    };
+    ledger.call(call("c"), () => true, execute, once);
+    ledger.cancel(reference("c"), "not-accepted");
+    assert.is(signal?.aborted, !once);
+    ledger.cancel(reference("c"), "cancelled");
+    assert.is(signal?.aborted, true);
+    end.resolve("done");
+    await turn();
+    assert.is(out.at(-1), 'result c 1 "done"');
+    assert.equal(works, []);
+  }
+});
+
 test("work that was done although it was cancelled says so", async () => {
   const { out, ledger, works, receive, turn } = make();
   receive(call("c"));

@@ -238,4 +238,20 @@ test("a schema that cannot describe itself is refused at once", async () => {
   );
 });
 
+test("a call whose cancel came with it was not started", async () => {
+  const { client, transport, accept, call } = await online();
+  let ran = 0;
+  const providing = client.provideTools({ add: tool(() => ++ran) });
+  await accept("add");
+  await providing;
+  call("c");
+  const reference = { session: "ses_1", call: "c", attempt: 1 };
+  transport.last.feed({ type: "callCancel", ...reference, reason: "cancelled" });
+  await settled();
+  assert.is(ran, 0);
+  const result = transport.last.of("callResult").at(-1);
+  assert.is(result?.["error"].code, "not-started");
+  client.close();
+});
+
 test.run();

@@ -47,7 +47,8 @@ export function judge({ logs, traces, killed, stopped }: Evidence): Judged {
   for (const log of logs) {
     for (const story of storiesOf(log, byCall)) {
       byCall.delete(story.call);
-      const say = (problem: string): void => void problems.push(`${story.call} (${story.tool}): ${problem}`);
+      const say = (problem: string): void =>
+        void problems.push(`${story.call} (${story.tool}): ${problem}\n${tell(story, log)}`);
       count("calls");
       count("attempts", story.attempts.length);
       count("executions", of(story, "begin").length);
@@ -107,6 +108,23 @@ function storiesOf(log: readonly EventFrame[], traces: ReadonlyMap<string, Trace
 
 function of({ traces }: Story, what: Trace["what"]): Trace[] {
   return traces.filter((trace) => trace.what === what);
+}
+
+/** All that happened to a call, in time, for whoever must find out why. */
+function tell({ call, input, traces }: Story, log: readonly EventFrame[]): string {
+  const lines = traces.map(({ what, attempt, provider, pid, at, verdict }) => ({
+    at,
+    text: `  ${what} ${verdict ?? ""} of attempt ${attempt} at ${provider} (${pid})`,
+  }));
+  for (const { at, event } of log) {
+    const ofRun = ["run-recovered", "cancel-requested", "run-finished"].includes(event.type);
+    if (!ofRun && !("call" in event && event.call === call)) continue;
+    lines.push({ at, text: JSON.stringify(event) });
+  }
+  const said = lines
+    .sort((one, other) => one.at - other.at)
+    .map(({ at, text }) => `      ${at % 1e6} ${text}`);
+  return [`      asked with ${JSON.stringify(input)}`, ...said].join("\n");
 }
 
 type Say = (problem: string) => void;

@@ -18,6 +18,8 @@ export class Load {
   /** Calls that were asked for; those after a cancel may never be made. */
   asked = 0;
   cancels = 0;
+  /** Outcomes that were seen. */
+  outcomes = 0;
   readonly #client: Client;
   readonly #random: Random;
   readonly #cancelShare: number;
@@ -42,8 +44,8 @@ export class Load {
     });
   }
 
-  /** Makes the sessions and asks for `calls` calls in all; resolves when every run has its end. */
-  async run(calls: number): Promise<void> {
+  /** Makes the sessions and asks for `calls` calls in all; resolves when the server has taken every input. */
+  async ask(calls: number): Promise<void> {
     for (let at = 0; at < SESSIONS; at++) {
       const { session } = await this.#client.createSession({ agent: "demo" });
       this.sessions.push(session);
@@ -55,7 +57,11 @@ export class Load {
     await Promise.all(sends);
     this.#sent = true;
     this.#check();
-    await this.#done.promise;
+  }
+
+  /** Resolves when every run has its end. */
+  get done(): Promise<void> {
+    return this.#done.promise;
   }
 
   /** What still has no end, for a world that hangs. */
@@ -80,7 +86,7 @@ export class Load {
     const { input } = await this.#client.request(
       "send",
       { session, key: `key_${this.#random.int(2 ** 32)}_${this.asked}`, content },
-      { timeoutMs: 60_000 },
+      { timeoutMs: Infinity },
     );
     if (!this.#over.has(input)) this.#waiting.add(input);
   }
@@ -94,6 +100,7 @@ export class Load {
   }
 
   #see({ session, event }: EventFrame): void {
+    if (event.type === "tool-result") this.outcomes++;
     if (event.type === "run-started") {
       this.#open.set(session, event.run);
       this.#inputs.set(event.run, event.input);
@@ -122,7 +129,7 @@ export class Load {
     const run = this.#open.get(session);
     if (run === undefined) return;
     setTimeout(() => {
-      this.#client.request("cancel", { session, run }, { timeoutMs: 60_000 }).then(
+      this.#client.request("cancel", { session, run }, { timeoutMs: Infinity }).then(
         ({ state }) => {
           if (state === "cancelling") this.cancels++;
         },

@@ -4,11 +4,11 @@
  */
 
 /** How long the server waits for a lost provider, ms. */
-export const GRACE_MS = 1500;
-export const ACCEPT_MS = 400;
+export const GRACE_MS = 3000;
+export const ACCEPT_MS = 600;
 /** No more than the grace: what is cancelled at its deadline ends by deadline + grace. */
-export const CANCEL_MS = 500;
-export const NO_PROVIDER_MS = 1500;
+export const CANCEL_MS = 1000;
+export const NO_PROVIDER_MS = 3000;
 
 export type Effect = "pure" | "idempotent" | "once";
 

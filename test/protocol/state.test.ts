@@ -370,7 +370,7 @@ test("run-finished closes the run and is remembered", () => {
   });
   assert.is(state.run, undefined);
   assert.not("run" in state);
-  assert.equal(state.lastRun, { run: "run_1", reason: "text", steps: 1, usage: USAGE, at: 1006 });
+  assert.equal(state.lastRun, { run: "run_1", reason: "text", steps: 1, usage: USAGE, at: 1006, tools: [] });
   assert.is(state.session.state, "idle");
 });
 

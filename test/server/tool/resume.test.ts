@@ -1,0 +1,140 @@
+/**
+ * A call that is taken up again from the log: nothing is sent that the log does not say, `once` stays `once`, its deadline
+ * is the one it had, and what earlier attempts still say is heard. The log is what the test says it is.
+ */
+import type { EntryBody } from "../../../protocol/entries.ts";
+import { toolSpecification } from "../../../protocol/content.ts";
+import type { OpenCall } from "../../../protocol/frames.ts";
+import { prepareCall } from "../../../server/tool/call.ts";
+import { Deadlines } from "../../../server/tool/deadlines.ts";
+import { LocalHost } from "../../../server/tool/local.ts";
+import { SERVER_SCOPE, ToolRegistry } from "../../../server/tool/registry.ts";
+import { Router } from "../../../server/tool/router.ts";
+import type { CallReference, ToolCall, ToolHost } from "../../../server/tool/tool.ts";
+import { Clock } from "../../support/runtime.ts";
+import { assert, suite } from "../../support/suite.ts";
+import { tool } from "./provider.ts";
+
+const test = suite("calls taken up again");
+
+class Host implements ToolHost {
+  readonly calls: ToolCall[] = [];
+  readonly acks: string[] = [];
+  call(call: ToolCall): boolean {
+    this.calls.push(call);
+    return true;
+  }
+  cancelCall(): void {}
+  acknowledgeResult({ attempt }: CallReference, verdict: string): void {
+    this.acks.push(`${attempt} ${verdict}`);
+  }
+}
+
+/** A call in the state that the log left it in, and one provider that is there. */
+function resumed(from: Partial<OpenCall>, effect: "pure" | "once" = "pure") {
+  const clock = new Clock();
+  const registry = new ToolRegistry();
+  const deadlines = new Deadlines(clock.now);
+  const router = new Router(registry, new LocalHost(), deadlines);
+  const host = new Host();
+  const specification = toolSpecification.parse(tool("work", { effect, timeoutMs: 60_000 }));
+  const provider = "prv_b";
+  const reference = { session: "ses_1", call: "call_1" };
+  router.offer(provider, host, {
+    scope: SERVER_SCOPE,
+    tools: [specification],
+    working: [{ ...reference, attempt: 2 }],
+  });
+  const make = () =>
+    prepareCall(
+      {
+        ...reference,
+        run: "run_1",
+        agent: "demo",
+        actor: { kind: "user", id: "ann", name: "Ann", verified: false },
+        tool: () => registry.get(SERVER_SCOPE, "work")!,
+        input: {},
+        askedAt: clock.now() - 50_000,
+        cancelled: () => false,
+      },
+      { router, deadlines, now: clock.now, timings: {}, onProgress: () => {} },
+      { ...reference, message: "msg_1", run: "run_1", tool: "work", state: "waiting", attempt: 0, ...from },
+    );
+  const cancel = new AbortController();
+  const stop = new AbortController();
+  return { clock, router, host, provider, reference, make, cancel, stop };
+}
+
+type Run = ReturnType<ReturnType<typeof prepareCall>["run"]>;
+
+async function entriesOf(run: Run): Promise<EntryBody[]> {
+  const { value } = await run.next();
+  return typeof value === "function" ? value() : (value ?? []);
+}
+
+for (const from of [{}, { state: "lost", attempt: 1, provider: "prv_a", effect: "once" }] as const) {
+  test(`a call that the log has as ${"state" in from ? from.state : "waiting"} is dispatched in the log before it is sent`, async () => {
+    const { make, host, cancel, stop } = resumed(from, "once");
+    const prepared = make();
+    // Nobody commits what a call brings along that is in the log already.
+    assert.equal(prepared.entries, []);
+    const run = prepared.run(cancel.signal, stop.signal);
+    const [dispatched] = await entriesOf(run);
+    assert.is(dispatched?.type, "tool-dispatched");
+    assert.equal(host.calls, []);
+    stop.abort();
+    await run.next();
+    assert.equal(
+      host.calls.map(({ attempt }) => attempt),
+      [("attempt" in from ? from.attempt : 0) + 1],
+    );
+  });
+}
+
+test("the deadline of a call that was never dispatched runs from its message, and leaves the grace", async () => {
+  const { make, clock, cancel, stop } = resumed({});
+  const run = make().run(cancel.signal, stop.signal);
+  const [dispatched] = await entriesOf(run);
+  assert.ok(dispatched?.type === "tool-dispatched" && dispatched.deadlineAt === clock.now() + 30_000);
+  stop.abort();
+  await run.next();
+});
+
+test("a kept result of an attempt before the last counts, whenever it comes", async () => {
+  for (const early of [true, false]) {
+    const { make, host, router, reference, cancel, stop } = resumed({
+      state: "dispatched",
+      attempt: 2,
+      provider: "prv_b",
+    });
+    const say = (): void =>
+      router.resultByLog("prv_a", host, { ...reference, attempt: 1 }, { output: "kept" });
+    if (early) say();
+    const run = make().run(cancel.signal, stop.signal);
+    if (!early) say();
+    const seen: EntryBody[] = [];
+    for (let n = 0; n < 3 && !seen.some(({ type }) => type === "tool-result"); n++)
+      seen.push(...(await entriesOf(run)));
+    const result = seen.at(-1);
+    assert.ok(result?.type === "tool-result" && result.outcome === "ok" && result.attempt === 1);
+    await run.next();
+    assert.equal(host.acks, ["1 stored"]);
+  }
+});
+
+test("a cancel that is confirmed says nothing of an attempt before the restart", async () => {
+  const { make, host, router, provider, reference, cancel, stop } = resumed({
+    state: "dispatched",
+    attempt: 2,
+    provider: "prv_b",
+  });
+  const run = make().run(cancel.signal, stop.signal);
+  const ended = entriesOf(run);
+  cancel.abort();
+  router.result(provider, host, { ...reference, attempt: 2 }, { error: { code: "cancelled", message: "" } });
+  const result = (await ended).at(-1);
+  assert.ok(result?.type === "tool-result" && result.outcome === "outcome-unknown");
+  await run.next();
+});
+
+test.run();
