@@ -9,7 +9,6 @@ import { ProtocolError } from "../../protocol/errors.ts";
 import type { ClientFrameOf } from "../../protocol/frames.ts";
 import { checkPayload } from "../../protocol/values.ts";
 import type { Session } from "../session/session.ts";
-import type { CallAnswer } from "../tool/ticket.ts";
 import type { CallReference } from "../tool/tool.ts";
 import type { Context } from "./context.ts";
 
