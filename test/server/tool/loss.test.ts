@@ -64,56 +64,6 @@ test("a once call that is not accepted in time is cancelled and stays", async ()
   await holds(run);
 });
 
-test("what a pure call's late provider says to being stopped does not end the call elsewhere", async () => {
-  for (const code of ["cancelled", "not-started"]) {
-    const clock = new Clock();
-    const run = await callsOf({ providers: TWO, now: clock.now });
-    const [a, b] = run.by;
-    const call = await a.nextCall();
-    clock.advance(5_100);
-    const moved = await b!.nextCall();
-    a.fail(call, code);
-    assert.is((await a.nextAck()).verdict, "stale");
-    b!.result(moved, "by b");
-    const [result] = await run.ended();
-    assert.equal([result?.outcome, result?.attempt, result?.output], ["ok", 2, "by b"]);
-    await holds(run);
-  }
-});
-
-test("a cancel that is confirmed for one attempt says nothing of another that may still run", async () => {
-  for (const confirmed of [true, false]) {
-    const clock = new Clock();
-    const run = await callsOf({ providers: TWO, now: clock.now });
-    const [a, b] = run.by;
-    const call = await a.nextCall();
-    clock.advance(5_100);
-    const moved = await b!.nextCall();
-    const { event } = await run.runtime.entry(run.session, "run-started");
-    await run.runtime.cancel(run.session, event.run);
-    await b!.nextCancel();
-    if (confirmed) a.fail(call, "cancelled");
-    b!.fail(moved, "cancelled");
-    const [result] = await run.ended();
-    assert.is(result?.outcome, confirmed ? "cancelled" : "outcome-unknown");
-    await holds(run);
-  }
-});
-
-test("a provider that ends its handler at the deadline gives the outcome no other name", async () => {
-  const clock = new Clock();
-  const run = await callsOf({ now: clock.now });
-  const [a] = run.by;
-  const call = await a.nextCall();
-  a.accept(call);
-  clock.advance(60_000);
-  a.fail(call, "timeout");
-  const [result] = await run.ended();
-  assert.is(result?.outcome, "timeout");
-  assert.is((await a.nextAck()).verdict, "stale");
-  await holds(run);
-});
-
 test("acceptance in time keeps the call where it is; of a once call it is logged", async () => {
   for (const offer of [tool("work"), once]) {
     const clock = new Clock();
