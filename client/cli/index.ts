@@ -1,5 +1,5 @@
 /**
- * The commands of the client: chat, tools, watch, sessions, backup, export, import. Owns which one runs and how a failure is told; each command
+ * The commands of the client: chat, tools, mcp, watch, sessions, backup, export, import. Owns which one runs and how a failure is told; each command
  * is a file of its own. Never ends the process.
  */
 import { ProtocolError } from "../../protocol/errors.ts";
@@ -7,17 +7,19 @@ import { backup } from "./backup.ts";
 import { chat } from "./chat.ts";
 import { exportSession } from "./export.ts";
 import { importSession } from "./import.ts";
+import { mcp } from "./mcp.ts";
 import { UsageError } from "./options.ts";
 import { sessions } from "./sessions.ts";
 import { oneLine } from "./text.ts";
 import { tools } from "./tools.ts";
 import { watch } from "./watch.ts";
 
-export type ClientCommand = "chat" | "tools" | "watch" | "sessions" | "backup" | "export" | "import";
+export type ClientCommand = "chat" | "tools" | "mcp" | "watch" | "sessions" | "backup" | "export" | "import";
 
 const COMMANDS: Record<ClientCommand, (args: string[]) => Promise<number>> = {
   chat,
   tools,
+  mcp,
   watch,
   sessions,
   backup,
