@@ -14,7 +14,7 @@ haulout serve               the server (also without a command)
 haulout check               whether the configuration is good: prints ok, or what is wrong
 haulout chat [SESSION]      talk to an agent in this terminal
 haulout tools FILE          offer the tools of a module to agents
-haulout mcp -- COMMAND …    offer the tools of an MCP server, or of a URL
+haulout mcp SERVER          offer the tools of an MCP server: a URL, or -- COMMAND …
 haulout watch [SESSION]     see what happens
 haulout sessions            list sessions
 haulout models              which models agents can use here, and how to add one
