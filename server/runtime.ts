@@ -17,6 +17,7 @@ import { chooseModels } from "./model/fallback.ts";
 import type { Model } from "./model/model.ts";
 import { silentLog } from "./observe/log.ts";
 import type { Log } from "./observe/log.ts";
+import { ALL_RIGHTS } from "./auth/identity.ts";
 import { checkContent, Readers } from "./reader.ts";
 import type { AgentResponse, ReadEvent } from "./reader.ts";
 import type { Caller } from "./session/access.ts";
@@ -55,6 +56,8 @@ export interface RuntimeOptions {
   now?: () => number;
   /** Inputs that may wait in one session. Default 64. */
   maxQueue?: number;
+  /** Members of one session. Default 1000. */
+  maxMembers?: number;
   /** How long a session without readers and work stays in memory, ms. Default 10 000. */
   idleMs?: number;
   /** Sessions without an entry for so many days are deleted, unless something is open in them. Absent: never. */
@@ -72,6 +75,7 @@ export class Runtime {
   readonly router: Router;
   readonly registry: SessionRegistry;
   readonly maxQueue: number;
+  readonly maxMembers: number;
   readonly log: Log;
   readonly #agents = new Map<string, Agent>();
   readonly #local = new LocalHost();
@@ -94,6 +98,7 @@ export class Runtime {
     this.commits = options.commits ?? new CommitQueue(this.store);
     this.log = options.log ?? silentLog();
     this.maxQueue = options.maxQueue ?? 64;
+    this.maxMembers = options.maxMembers ?? 1000;
     this.#deadlines = new Deadlines(now);
     this.router = new Router(this.tools, this.#local, this.#deadlines, options.router);
     this.#local.connect(this.router);
@@ -200,7 +205,7 @@ export class Runtime {
   async createSession(agent: string, createdBy = ""): Promise<string> {
     await this.start();
     this.requireAgent(agent);
-    const caller = { actor: userActor(createdBy), everything: true };
+    const caller = embedder(createdBy);
     return (await createSession(this.registry, this.store, caller, { agent })).session;
   }
 
@@ -215,7 +220,9 @@ export class Runtime {
   async closeSession(id: string): Promise<boolean> {
     await this.start();
     try {
-      await this.registry.with(id, (session) => commands.close(session, everything()));
+      await this.registry.with(id, (session) =>
+        commands.close(session, { actor: userActor(""), rights: ALL_RIGHTS }),
+      );
       return true;
     } catch (error) {
       if (error instanceof ProtocolError && (error.code === "closed" || error.code === "not-found"))
@@ -228,7 +235,7 @@ export class Runtime {
   async deleteSession(id: string): Promise<boolean> {
     await this.start();
     try {
-      await this.registry.with(id, (session) => commands.remove(session, everything()));
+      await this.registry.with(id, (session) => commands.remove(session, embedder()));
       return true;
     } catch (error) {
       if (error instanceof ProtocolError && error.code === "not-found") return false;
@@ -242,7 +249,7 @@ export class Runtime {
    */
   async forkSession(id: string, createdBy = "", { at }: { at?: number } = {}): Promise<string> {
     await this.start();
-    const caller = { actor: userActor(createdBy), everything: true };
+    const caller = embedder(createdBy);
     return this.registry.with(id, async ({ state }) => {
       this.requireAgent(state.session.agent);
       return (await fork(this.registry, this.store, caller, state, { at })).session;
@@ -256,7 +263,7 @@ export class Runtime {
    */
   async compactSession(id: string, sender = ""): Promise<string> {
     await this.start();
-    const caller = { actor: userActor(sender), everything: true };
+    const caller = embedder(sender);
     return this.registry.with(id, async (session) => (await session.compactor.run(caller)).summary);
   }
 
@@ -324,7 +331,7 @@ export class Runtime {
   /** Stops a run and waits for nothing: false when it had ended before. Throws ProtocolError `not-found`. */
   async cancel(session: string, run: string): Promise<boolean> {
     await this.start();
-    const { state } = await this.registry.with(session, (held) => commands.cancel(held, everything(), run));
+    const { state } = await this.registry.with(session, (held) => commands.cancel(held, embedder(), run));
     return state === "cancelling";
   }
 
@@ -340,7 +347,7 @@ export class Runtime {
     send: (session: Session, caller: Caller) => Promise<{ input: string }>,
   ): AsyncGenerator<ReadEvent, void> {
     await this.start();
-    const caller = { actor: userActor(sender), everything: true };
+    const caller = embedder(sender);
     yield* this.#readers.follow(id, () => this.registry.with(id, (session) => send(session, caller)));
   }
 
@@ -388,6 +395,7 @@ function userActor(name: string): Actor {
   return { kind: "user", id, name: id, verified: false };
 }
 
-function everything(): Caller {
-  return { actor: userActor(""), everything: true };
+/** An embedder acts as an owner of every session. */
+function embedder(name = ""): Caller {
+  return { actor: userActor(name), rights: ALL_RIGHTS };
 }

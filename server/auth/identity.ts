@@ -33,6 +33,9 @@ export type RightKind = "admin" | "watch" | "create" | "provide";
 /** Every right: `admin`, `watch`, `create:<glob>` or `provide:<glob>`. */
 export const RIGHT_PATTERN = /^(?:admin|watch|(?:create|provide):[A-Za-z0-9_*-]{1,128})$/;
 
+/** Rights of an embedder, and of everybody where nobody is asked who they are. */
+export const ALL_RIGHTS: readonly string[] = ["admin"];
+
 /** Rights of a token that lists none. */
 export const DEFAULT_RIGHTS: readonly string[] = ["create:*"];
 

@@ -3,10 +3,8 @@
  * as SHA-256 only; never logs one.
  */
 import { timingSafeEqual } from "node:crypto";
-import { DEFAULT_RIGHTS, sha256, type Account } from "./identity.ts";
+import { ALL_RIGHTS, DEFAULT_RIGHTS, sha256, type Account } from "./identity.ts";
 import { invalidToken, requireToken, type Method } from "./method.ts";
-
-const ALL_RIGHTS: readonly string[] = ["admin"];
 
 /** One token: in clear or as its SHA-256 in hexadecimal digits, and whom it stands for. */
 export interface TokenGrant {

@@ -1,18 +1,50 @@
 /**
- * Who may enter a session. Owns the one rule; what one may not see looks like `not-found`, so callers answer that for
- * both. In this version a session is its owner's alone, and in auth mode `none` everyone acts as owner.
+ * Who may do what in a session. Owns the one decision, from its members, the server rights of who asks and the table of
+ * frames (auth/rights.ts). What one may not read looks like what does not exist: `not-found`, in the same words; what one
+ * may read but not do is `forbidden`.
  */
-import type { Actor } from "../../protocol/content.ts";
+import type { Role } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
+import type { ClientFrameType, SessionState } from "../../protocol/frames.ts";
+import { roleOf as memberRole } from "../../protocol/state.ts";
+import { allows, type Identity } from "../auth/identity.ts";
+import { APPROVAL_ROLE, includes, rightOf } from "../auth/rights.ts";
 
-/** Somebody who asks: their actor, and whether they hold every right (admin, or no authentication at all). */
-export interface Caller {
-  readonly actor: Actor;
-  readonly everything: boolean;
+/** Somebody who asks: their actor, and their rights on the server. */
+export type Caller = Pick<Identity, "actor" | "rights">;
+
+/** What the caller is here: `admin` acts as owner, `watch` reads; undefined for one who may not even read. */
+export function roleOf(caller: Caller, state: SessionState): Role | undefined {
+  if (allows(caller, "admin")) return "owner";
+  return memberRole(state, caller.actor.id) ?? (allows(caller, "watch") ? "viewer" : undefined);
 }
 
-export function mayEnter(caller: Caller, members: Readonly<Record<string, string>>): boolean {
-  return caller.everything || Object.hasOwn(members, caller.actor.id);
+/** Whether the caller may do what the role may. */
+export function mayAs(role: Role, caller: Caller, state: SessionState): boolean {
+  const own = roleOf(caller, state);
+  return own !== undefined && includes(own, role);
+}
+
+export function mayRead(caller: Caller, state: SessionState): boolean {
+  return roleOf(caller, state) !== undefined;
+}
+
+/** Throws ProtocolError `not-found` (may not read), `forbidden` (may read, not do this). */
+export function authorize(caller: Caller, state: SessionState, frame: ClientFrameType): void {
+  if (!mayRead(caller, state)) throw notFound(state.session.id);
+  const { roles = [] } = rightOf(frame);
+  if (roles.some((role) => mayAs(role, caller, state))) return;
+  throw forbidden(`${frame} needs the role ${roles.join(" or ")} here`);
+}
+
+/** Throws ProtocolError `forbidden` for one who may answer questions only. */
+export function authorizeApproval(caller: Caller, state: SessionState): void {
+  if (!mayAs(APPROVAL_ROLE, caller, state))
+    throw forbidden(`an approval needs the role ${APPROVAL_ROLE} here`);
+}
+
+export function forbidden(message: string): ProtocolError {
+  return new ProtocolError("forbidden", message);
 }
 
 export function notFound(session: string): ProtocolError {

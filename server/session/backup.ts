@@ -19,7 +19,7 @@ const READ_BYTES = 128 * 1024;
 /** Sends the entries of the next sessions to the reader and answers which are complete. Throws ProtocolError. */
 export async function backUp(
   store: Store,
-  reader: Subscriber,
+  reader: Pick<Subscriber, "deliver" | "room" | "gone">,
   cursor: string | undefined,
 ): Promise<ResultOf<"backup">> {
   if (store.survey === undefined)

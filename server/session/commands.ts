@@ -1,16 +1,16 @@
 /**
  * What people ask of a session: send, edit, withdraw, cancel, update, close, delete. Owns the decision of each command
- * and the entries of its one append; identity and rights were checked before (access.ts), the lock is the session's.
+ * and the entries of its one append. Rights are asked again under the lock (access.ts), for they may have changed since.
  */
 import { isDeepStrictEqual } from "node:util";
 import { decodeTrusted } from "../../protocol/codec.ts";
 import type { Content, JsonValue, SendMode } from "../../protocol/content.ts";
 import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
-import type { ResultOf, SessionState } from "../../protocol/frames.ts";
+import type { ClientFrameType, QueuedInput, ResultOf, SessionState } from "../../protocol/frames.ts";
 import { newId } from "../../protocol/ids.ts";
 import type { Store } from "../store/store.ts";
-import { mayEnter, notFound } from "./access.ts";
+import { authorize, forbidden, roleOf } from "./access.ts";
 import type { Caller } from "./access.ts";
 import type { Entry } from "./services.ts";
 import type { Session } from "./session.ts";
@@ -22,10 +22,15 @@ export interface SendRequest {
   readonly agent?: string | undefined;
 }
 
-/** One hold of the lock, for a caller who may enter. Throws ProtocolError `not-found` otherwise. */
-function command<T>(session: Session, caller: Caller, body: (state: SessionState) => Promise<T>): Promise<T> {
+/** One hold of the lock, for a caller who may send the frame. Throws ProtocolError `not-found` or `forbidden` otherwise. */
+export function command<T>(
+  session: Session,
+  caller: Caller,
+  frame: ClientFrameType,
+  body: (state: SessionState) => Promise<T>,
+): Promise<T> {
   return session.exclusive(() => {
-    if (!mayEnter(caller, session.state.members)) throw notFound(session.id);
+    authorize(caller, session.state, frame);
     return body(session.state);
   });
 }
@@ -48,7 +53,7 @@ export async function send(
   const mode = request.mode ?? "queue";
   const user = caller.actor.id;
   let interrupted: string | undefined;
-  const result = await command(session, caller, async (state) => {
+  const result = await command(session, caller, "send", async (state) => {
     const refusal = refuse(session, state, mode, services.maxQueue);
     if (refusal !== undefined) {
       const known = await services.store.lookupKey(session.id, user, key);
@@ -130,37 +135,46 @@ function cancelEntry(run: string, caller: Caller): Entry {
   return { body: { type: "cancel-requested", run }, run, actor: caller.actor };
 }
 
+/** Throws `forbidden` for another's words, whoever asks: they will stand under the name of who sent them. */
 export function editInput(
   session: Session,
   caller: Caller,
   input: string,
   content: Content,
 ): Promise<{ seq: number }> {
-  return changeInput(session, caller, input, { type: "input-edited", input, content });
-}
-
-export function withdrawInput(session: Session, caller: Caller, input: string): Promise<{ seq: number }> {
-  return changeInput(session, caller, input, { type: "input-withdrawn", input });
-}
-
-function changeInput(
-  session: Session,
-  caller: Caller,
-  input: string,
-  body: EntryBody,
-): Promise<{ seq: number }> {
-  return command(session, caller, async (state) => {
-    if (!state.queue.some((item) => item.input === input)) {
-      throw new ProtocolError("conflict", `input ${input} does not wait`, { details: { input } });
-    }
-    const { seq } = await session.append([{ body, actor: caller.actor }]);
+  return command(session, caller, "editInput", async (state) => {
+    if (!isOwn(waiting(state, input), caller)) throw forbidden("nobody edits what another has sent");
+    const { seq } = await session.append([
+      { body: { type: "input-edited", input, content }, actor: caller.actor },
+    ]);
     return { seq };
   });
 }
 
+/** Throws `forbidden` for another's input, unless an owner asks. */
+export function withdrawInput(session: Session, caller: Caller, input: string): Promise<{ seq: number }> {
+  return command(session, caller, "withdrawInput", async (state) => {
+    if (!isOwn(waiting(state, input), caller) && roleOf(caller, state) !== "owner")
+      throw forbidden("only an owner withdraws what another has sent");
+    const { seq } = await session.append([{ body: { type: "input-withdrawn", input }, actor: caller.actor }]);
+    return { seq };
+  });
+}
+
+function waiting(state: SessionState, input: string): QueuedInput {
+  const found = state.queue.find((item) => item.input === input);
+  if (found === undefined)
+    throw new ProtocolError("conflict", `input ${input} does not wait`, { details: { input } });
+  return found;
+}
+
+function isOwn(input: QueuedInput, caller: Caller): boolean {
+  return input.actor?.id === caller.actor.id;
+}
+
 /** Logged before it is acked; a second cancel answers the first one's seq. Throws `not-found` for a run never heard of. */
 export async function cancel(session: Session, caller: Caller, run: string): Promise<ResultOf<"cancel">> {
-  const result = await command(session, caller, async (state): Promise<ResultOf<"cancel">> => {
+  const result = await command(session, caller, "cancel", async (state): Promise<ResultOf<"cancel">> => {
     if (state.run?.run === run) {
       if (state.run.cancelRequested !== undefined)
         return { seq: state.run.cancelRequested, state: "cancelling" };
@@ -180,7 +194,7 @@ export function update(
   caller: Caller,
   change: { title?: string | undefined; metadata?: JsonValue | undefined },
 ): Promise<{ seq: number }> {
-  return command(session, caller, async () => {
+  return command(session, caller, "updateSession", async () => {
     const body: EntryBody = { type: "session-updated" };
     if (change.title !== undefined) body.title = change.title;
     if (change.metadata !== undefined) body.metadata = change.metadata;
@@ -192,7 +206,7 @@ export function update(
 /** One append: closed, its run cancelled, its waiting inputs withdrawn. Throws `closed` the second time. */
 export async function close(session: Session, caller: Caller): Promise<{ seq: number }> {
   let open: string | undefined;
-  const result = await command(session, caller, async (state) => {
+  const result = await command(session, caller, "close", async (state) => {
     if (state.session.state === "closed") throw closed(session);
     const { actor } = caller;
     const entries: Entry[] = [{ body: { type: "session-closed" }, actor }];
@@ -225,5 +239,5 @@ export async function closedAt(store: Store, { session, seq: head }: SessionStat
 
 /** Deletes the session for ever: a tombstone stays, so that its id is never used again. */
 export function remove(session: Session, caller: Caller): Promise<void> {
-  return command(session, caller, () => session.remove());
+  return command(session, caller, "deleteSession", () => session.remove());
 }

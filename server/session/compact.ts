@@ -8,7 +8,7 @@ import { cleanError } from "../agent/clean.ts";
 import { ModelError } from "../model/model.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { SessionState } from "../../protocol/frames.ts";
-import { mayEnter, notFound } from "./access.ts";
+import { authorize } from "./access.ts";
 import type { Caller } from "./access.ts";
 import { SessionDropped } from "./services.ts";
 import type { SessionServices } from "./services.ts";
@@ -71,7 +71,7 @@ export class Compactor {
     const session = this.#session;
     return session.exclusive(() => {
       const { state } = session;
-      if (!mayEnter(caller, state.members)) throw notFound(session.id);
+      authorize(caller, state, "compact");
       if (state.session.state === "closed")
         throw new ProtocolError("closed", `session ${session.id} is closed`);
       return command(state);

@@ -6,9 +6,11 @@
 import { decodeTrusted, EncodedFrame, encodeFrame } from "../../protocol/codec.ts";
 import type { EventFrame } from "../../protocol/entries.ts";
 import type { Position } from "../../protocol/content.ts";
+import { ProtocolError } from "../../protocol/errors.ts";
 import type { ResultOf, ServerFrame, ServerFrameOf, SessionState } from "../../protocol/frames.ts";
 import { DEFAULT_TAIL } from "../../protocol/version.ts";
 import type { Store } from "../store/store.ts";
+import { notFound } from "./access.ts";
 import { listedInfo } from "./listing.ts";
 import { LiveText } from "./live.ts";
 import { snapshotFor } from "./snapshot.ts";
@@ -25,6 +27,12 @@ export interface AttachRequest {
   readonly tail?: number | undefined;
 }
 
+/** One attach of one reader. */
+interface Reading {
+  /** Why it ended; the answer, if it had none yet. */
+  left?: ProtocolError;
+}
+
 let nextChannel = 1;
 
 export class Feed {
@@ -35,7 +43,7 @@ export class Feed {
   state: SessionState;
   readonly #store: Store;
   readonly #onFault: (error: unknown) => void;
-  readonly #readers = new Map<Subscriber, object>();
+  readonly #readers = new Map<Subscriber, Reading>();
   readonly #liveSet = new Set<Subscriber>();
   #recent: { seq: number; epoch: number; frame: EncodedFrame }[] = [];
   #recentBytes = 0;
@@ -57,7 +65,10 @@ export class Feed {
     entries: readonly { readonly entry: EventFrame; readonly bytes: Uint8Array }[],
     state: SessionState,
   ): void {
+    const { members } = this.state;
     this.state = state;
+    // First: the entry that ends a reader's right is not for that reader.
+    if (members !== state.members) this.expel();
     for (const { entry, bytes } of entries) {
       const { event } = entry;
       if (event.type === "message") this.live.clear(event.message.id);
@@ -86,9 +97,9 @@ export class Feed {
     request: AttachRequest,
     reply: (result: ResultOf<"attach">) => void,
   ): Promise<void> {
-    const turn = {};
+    const turn: Reading = {};
+    this.#leave(reader, new ProtocolError("conflict", "another attach took this one's place"));
     this.#readers.set(reader, turn);
-    this.#liveSet.delete(reader);
     const current = (): boolean => this.#readers.get(reader) === turn && !reader.gone;
     let answered = false;
     const answer = (result: ResultOf<"attach">): void => {
@@ -97,6 +108,7 @@ export class Feed {
     };
     try {
       await this.#follow(reader, request, answer, current);
+      if (!answered && turn.left !== undefined) throw turn.left;
     } catch (error) {
       if (this.#readers.get(reader) === turn) this.#readers.delete(reader);
       else if (answered) return;
@@ -146,16 +158,36 @@ export class Feed {
   }
 
   detach(reader: Subscriber): boolean {
-    this.#liveSet.delete(reader);
-    return this.#readers.delete(reader);
+    return this.#leave(reader, new ProtocolError("conflict", "detached before it was attached"));
+  }
+
+  /** Ends the subscriptions of those who may not read any more; of this one, if one is given. */
+  expel(only?: Subscriber): void {
+    const frame = this.#detached("forbidden");
+    for (const reader of this.#readers.keys()) {
+      if ((only !== undefined && reader !== only) || reader.mayRead(this.state)) continue;
+      this.#leave(reader, notFound(this.id));
+      reader.deliver(frame);
+    }
   }
 
   /** Ends every subscription, with the reason. */
-  detachAll(reason: ServerFrameOf<"detached">["reason"]): void {
+  detachAll(reason: "deleted" | "unavailable"): void {
     const frame = this.#detached(reason);
-    for (const reader of this.#readers.keys()) reader.deliver(frame);
-    this.#readers.clear();
-    this.#liveSet.clear();
+    const left =
+      reason === "deleted" ? notFound(this.id) : new ProtocolError(reason, "the session left this process");
+    for (const reader of this.#readers.keys()) {
+      this.#leave(reader, left);
+      reader.deliver(frame);
+    }
+  }
+
+  #leave(reader: Subscriber, why: ProtocolError): boolean {
+    const turn = this.#readers.get(reader);
+    if (turn === undefined) return false;
+    turn.left = why;
+    this.#liveSet.delete(reader);
+    return this.#readers.delete(reader);
   }
 
   #detached(reason: ServerFrameOf<"detached">["reason"]): EncodedFrame {

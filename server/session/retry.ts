@@ -8,7 +8,8 @@ import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { ResultOf, SessionState } from "../../protocol/frames.ts";
 import type { Store } from "../store/store.ts";
-import { mayEnter, notFound } from "./access.ts";
+import { allows } from "../auth/identity.ts";
+import { authorize, forbidden } from "./access.ts";
 import type { Caller } from "./access.ts";
 import { send } from "./commands.ts";
 import type { Session } from "./session.ts";
@@ -26,11 +27,12 @@ export async function retry(
   { run, key }: { readonly run: string; readonly key: string },
   services: { store: Store; maxQueue: number },
 ): Promise<ResultOf<"send">> {
-  if (!mayEnter(caller, session.state.members)) throw notFound(session.id);
+  authorize(caller, session.state, "retry");
   const { reason, content, agent } = await askedOf(session, services.store, run);
   if (reason === undefined) throw new ProtocolError("conflict", `run ${run} is open`);
   if (reason === "text") throw new ProtocolError("conflict", `run ${run} has answered`);
   const other = agent === session.state.session.agent ? {} : { agent };
+  if ("agent" in other && !allows(caller, "create", agent)) throw forbidden(`no right to ask ${agent}`);
   return send(session, caller, { key, content, ...other }, services);
 }
 

@@ -10,6 +10,7 @@ import type { SessionState } from "../../protocol/frames.ts";
 import { fold } from "../../protocol/state.ts";
 import { MAX_FRAME_BYTES } from "../../protocol/version.ts";
 import type { Grant, KeyRow } from "../store/store.ts";
+import { mayAs } from "./access.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { Compactor } from "./compact.ts";
 import { Feed } from "./feed.ts";
@@ -125,6 +126,8 @@ export class Session {
       this.drop(result.status);
       throw new SessionDropped(this.id);
     }
+    if (after.members !== before.members)
+      this.#services.router.keep(this.id, (caller) => mayAs("editor", caller, after));
     this.feed.publish(committed, after);
     for (const { entry, run } of committed) this.#services.observe(this, entry, run);
     return { duplicate: false, seq: before.seq + 1 };

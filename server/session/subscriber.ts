@@ -3,12 +3,15 @@
  * so does the runtime's in-process reader. A session never knows what is behind it and never waits for it.
  */
 import type { EncodedFrame } from "../../protocol/codec.ts";
+import type { SessionState } from "../../protocol/frames.ts";
 
 export interface Subscriber {
   /** Takes a frame in order; must not throw and must not block. Ignored once gone. */
   deliver(frame: EncodedFrame): void;
   /** undefined: there is room for another page of replay. Else resolves when there is, or when the reader is gone. */
   room(): Promise<void> | undefined;
+  /** Whether it may go on reading, now that members have changed. */
+  mayRead(state: SessionState): boolean;
   /** True once the reader will never take another frame. */
   readonly gone: boolean;
 }

@@ -7,9 +7,10 @@ import type { WebSocket } from "ws";
 import { EncodedFrame, encodeFrame, encodeJsonFrame } from "../../protocol/codec.ts";
 import type { Verdict } from "../../protocol/content.ts";
 import { afterClose, CLOSE_CODES, ProtocolError, type CloseCause } from "../../protocol/errors.ts";
-import type { ClientFrame, ServerFrame } from "../../protocol/frames.ts";
+import type { ClientFrame, ServerFrame, SessionState } from "../../protocol/frames.ts";
 import { newId } from "../../protocol/ids.ts";
 import { SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK, type Encoding } from "../../protocol/version.ts";
+import { mayRead } from "../session/access.ts";
 import type { Subscriber } from "../session/subscriber.ts";
 import type { CallReference, ToolCall, ToolHost } from "../tool/tool.ts";
 import type { Identity } from "../auth/identity.ts";
@@ -132,6 +133,10 @@ export class Connection implements Subscriber, ToolHost, Watched {
 
   room(): Promise<void> | undefined {
     return this.#outbox.room();
+  }
+
+  mayRead(state: SessionState): boolean {
+    return this.identity !== undefined && mayRead(this.identity, state);
   }
 
   call(call: ToolCall): boolean {

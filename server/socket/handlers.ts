@@ -1,60 +1,38 @@
 /**
- * One short function per request: what it needs from the caller's rights, what it asks of the runtime, what `ok` carries.
- * Owns that mapping; validation came before (inbound.ts), decisions are the session's, errors the dispatch's.
+ * One short function per request: what it asks of the runtime, what `ok` carries. Owns that mapping; validation (inbound.ts)
+ * and rights (dispatch.ts) came before, decisions are the session's, errors the dispatch's.
  */
-import type { RequestType, ResultOf } from "../../protocol/frames.ts";
+import type { RequestType } from "../../protocol/frames.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import { checkPayload } from "../../protocol/values.ts";
+import { authorize } from "../session/access.ts";
 import * as commands from "../session/commands.ts";
 import { createSession } from "../session/create.ts";
 import { readHistory } from "../session/history.ts";
+import { grant, revoke } from "../session/members.ts";
 import { SERVER_SCOPE } from "../tool/registry.ts";
-import { allows } from "../auth/identity.ts";
-import { command, enter } from "./context.ts";
 import type { Handler } from "./context.ts";
 import { listAgents, listSessions, listTools } from "./lists.ts";
 
 /** Messages in a page of history. */
 const HISTORY_LIMIT = 50;
 
-const attach: Handler<"attach"> = (context, frame, reply) =>
-  enter(context, frame.session, async (session) => {
-    context.attached.set(frame.session, session);
-    await session.feed.attach(context.connection, frame, reply);
-    return undefined;
-  });
-
-const send: Handler<"send"> = (context, frame) => {
-  const { store, maxQueue } = context.runtime;
-  checkPayload("content", frame.content);
-  if (frame.agent !== undefined) context.runtime.requireAgent(frame.agent);
-  return command(context, frame.session, (session) =>
-    commands.send(session, context.caller, frame, { store, maxQueue }),
-  );
+const attach: Handler<"attach"> = async (context, frame, session, reply) => {
+  context.attached.set(session.id, session);
+  await session.feed.attach(context.connection, frame, reply);
+  return undefined;
 };
 
-const offerTools: Handler<"offerTools"> = async (context, frame) => {
-  const { runtime, connection, identity } = context;
-  const offer = (scope: string): ResultOf<"offerTools"> => ({
-    accepted: runtime.router.offer(identity.provider, connection, { ...frame, scope }),
-  });
-  if (frame.session !== undefined) return enter(context, frame.session, async (session) => offer(session.id));
-  for (const { name } of frame.tools) {
-    if (!allows(identity, "provide", name)) {
-      throw new ProtocolError("forbidden", `no right to provide ${name}`, { details: { tool: name } });
-    }
-  }
-  return offer(SERVER_SCOPE);
+const offerTools: Handler<"offerTools"> = async ({ runtime, connection, identity }, frame, session) => {
+  const offer = { ...frame, scope: session?.id ?? SERVER_SCOPE, by: identity };
+  return { accepted: runtime.router.offer(identity.provider, connection, offer) };
 };
 
 export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler<T> } = {
-  async createSession({ runtime, identity, caller }, frame) {
-    if (!allows(identity, "create", frame.agent)) {
-      throw new ProtocolError("forbidden", `no right to create sessions of ${frame.agent}`);
-    }
+  async createSession({ runtime, identity }, frame) {
     runtime.requireAgent(frame.agent);
     checkPayload("metadata", frame.metadata);
-    return createSession(runtime.registry, runtime.store, caller, frame);
+    return createSession(runtime.registry, runtime.store, identity, frame);
   },
   attach,
   async detach({ connection, attached }, frame) {
@@ -62,41 +40,44 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
     attached.delete(frame.session);
     return {};
   },
-  close: (context, frame) =>
-    command(context, frame.session, async (session) => {
-      try {
-        return await commands.close(session, context.caller);
-      } catch (error) {
-        if (!(error instanceof ProtocolError) || error.code !== "closed") throw error;
-        return { seq: await commands.closedAt(context.runtime.store, session.state) };
-      }
-    }),
-  async deleteSession(context, frame) {
-    await command(context, frame.session, (session) => commands.remove(session, context.caller));
+  async close({ runtime, identity }, _frame, session) {
+    try {
+      return await commands.close(session, identity);
+    } catch (error) {
+      if (!(error instanceof ProtocolError) || error.code !== "closed") throw error;
+      return { seq: await commands.closedAt(runtime.store, session.state) };
+    }
+  },
+  async deleteSession({ identity }, _frame, session) {
+    await commands.remove(session, identity);
     return {};
   },
-  send,
-  async editInput(context, frame) {
+  async send({ runtime, identity }, frame, session) {
+    const { store, maxQueue } = runtime;
     checkPayload("content", frame.content);
-    return command(context, frame.session, (session) =>
-      commands.editInput(session, context.caller, frame.input, frame.content),
-    );
+    if (frame.agent !== undefined) runtime.requireAgent(frame.agent);
+    return commands.send(session, identity, frame, { store, maxQueue });
   },
-  withdrawInput: (context, frame) =>
-    command(context, frame.session, (session) =>
-      commands.withdrawInput(session, context.caller, frame.input),
-    ),
-  cancel: (context, frame) =>
-    command(context, frame.session, (session) => commands.cancel(session, context.caller, frame.run)),
-  async updateSession(context, frame) {
+  async editInput({ identity }, frame, session) {
+    checkPayload("content", frame.content);
+    return commands.editInput(session, identity, frame.input, frame.content);
+  },
+  withdrawInput: ({ identity }, frame, session) => commands.withdrawInput(session, identity, frame.input),
+  cancel: ({ identity }, frame, session) => commands.cancel(session, identity, frame.run),
+  async updateSession({ identity }, frame, session) {
     checkPayload("metadata", frame.metadata);
-    return command(context, frame.session, (session) => commands.update(session, context.caller, frame));
+    return commands.update(session, identity, frame);
   },
+  grant: ({ runtime, identity }, frame, session) =>
+    grant(session, identity, frame.user, frame.role, runtime.maxMembers),
+  revoke: ({ identity }, frame, session) => revoke(session, identity, frame.user),
   listSessions,
-  history: (context, frame) =>
-    enter(context, frame.session, (session) =>
-      readHistory(context.runtime.store, session.state, frame.cursor, frame.limit ?? HISTORY_LIMIT),
-    ),
+  async history({ runtime, identity }, frame, session) {
+    const page = await readHistory(runtime.store, session.state, frame.cursor, frame.limit ?? HISTORY_LIMIT);
+    // What was read meanwhile is not for one whose role ended meanwhile.
+    authorize(identity, session.state, "history");
+    return page;
+  },
   listAgents,
   listTools,
   offerTools,

@@ -2,15 +2,14 @@
  * The requests that list: sessions, agents, tools. Owns paging and the rule that a page fits one frame, in bytes and in
  * values; what is in a list is filtered by who asks.
  */
-import type { ResultOf } from "../../protocol/frames.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import { measure } from "../../protocol/values.ts";
+import { mayRead } from "../session/access.ts";
 import { decodeInfo, listedInfo } from "../session/listing.ts";
 import { frameRoom } from "../session/snapshot.ts";
 import type { ListPage, ListQuery, Store } from "../store/store.ts";
 import { SERVER_SCOPE } from "../tool/registry.ts";
 import { allows } from "../auth/identity.ts";
-import { enter } from "./context.ts";
 import type { Handler } from "./context.ts";
 
 const SESSIONS = 50;
@@ -19,7 +18,7 @@ const MAX_SESSIONS = 100;
 /** Pages of the store that one filtered list may read. */
 const MAX_PAGES = 10;
 
-export const listSessions: Handler<"listSessions"> = async ({ runtime, caller }, frame) => {
+export const listSessions: Handler<"listSessions"> = async ({ runtime, identity }, frame) => {
   const limit = Math.min(frame.limit ?? SESSIONS, MAX_SESSIONS);
   const items = [];
   let { cursor } = frame;
@@ -27,10 +26,12 @@ export const listSessions: Handler<"listSessions"> = async ({ runtime, caller },
     const listed = await listStore(runtime.store, {
       limit: limit - items.length,
       ...(cursor === undefined ? {} : { cursor }),
-      ...(caller.everything ? {} : { reader: caller.actor.id }),
+      ...(allows(identity, "watch") ? {} : { reader: identity.actor.id }),
     });
     for (const { id, index } of listed.items) {
       const held = runtime.registry.peek(id);
+      // The page may be older than a role's end.
+      if (held !== undefined && !mayRead(identity, held.state)) continue;
       const info = held === undefined ? decodeInfo(index) : listedInfo(held.state.session);
       const wanted =
         (frame.agent === undefined || info.agent === frame.agent) &&
@@ -67,23 +68,18 @@ export const listAgents: Handler<"listAgents"> = async ({ runtime, identity }, f
   return page(listed, frame);
 };
 
-export const listTools: Handler<"listTools"> = async (context, frame) => {
-  const { runtime } = context;
-  const list = (session: string): ResultOf<"listTools"> => {
-    const tools = runtime.tools.visible([], session).map((tool) => {
-      const { approval: _, outputSchema, ...specification } = tool.specification;
-      const scope = tool.scope === SERVER_SCOPE ? ("server" as const) : ("session" as const);
-      return {
-        ...specification,
-        ...(outputSchema === undefined ? {} : { outputSchema }),
-        scope,
-        ...runtime.router.load(tool),
-      };
-    });
-    return page(tools, frame);
-  };
-  if (frame.session === undefined) return list(SERVER_SCOPE);
-  return enter(context, frame.session, async (session) => list(session.id));
+export const listTools: Handler<"listTools"> = async ({ runtime }, frame, session) => {
+  const tools = runtime.tools.visible([], session?.id ?? SERVER_SCOPE).map((tool) => {
+    const { approval: _, outputSchema, ...specification } = tool.specification;
+    const scope = tool.scope === SERVER_SCOPE ? ("server" as const) : ("session" as const);
+    return {
+      ...specification,
+      ...(outputSchema === undefined ? {} : { outputSchema }),
+      scope,
+      ...runtime.router.load(tool),
+    };
+  });
+  return page(tools, frame);
 };
 
 /** A page of a list that is sorted by name; the cursor is the last name of the page before. */

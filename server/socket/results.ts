@@ -3,11 +3,13 @@
  * which only the log knows; results of open calls are the router's. These frames have no id and get no `ok`.
  */
 import { decodeTrusted } from "../../protocol/codec.ts";
-import type { Verdict } from "../../protocol/content.ts";
+import type { Message, Verdict } from "../../protocol/content.ts";
 import type { EventFrame } from "../../protocol/entries.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
-import type { ClientFrameOf } from "../../protocol/frames.ts";
+import type { ClientFrameOf, SessionState } from "../../protocol/frames.ts";
 import { checkPayload } from "../../protocol/values.ts";
+import { allows, type Identity } from "../auth/identity.ts";
+import { mayAs } from "../session/access.ts";
 import type { Session } from "../session/session.ts";
 import type { CallReference } from "../tool/tool.ts";
 import type { Context } from "./context.ts";
@@ -17,11 +19,14 @@ const LOG_PAGE = 250;
 const MAX_AUDITED = 1000;
 
 export const notices = {
-  callAccepted({ runtime, identity }: Context, frame: ClientFrameOf<"callAccepted">): void {
-    runtime.router.accepted(identity.provider, frame);
+  callAccepted(context: Context, frame: ClientFrameOf<"callAccepted">): void {
+    const { runtime, identity } = context;
+    if (mayAnswerOpen(context, frame)) runtime.router.accepted(identity.provider, frame);
   },
-  callProgress({ runtime, identity }: Context, frame: ClientFrameOf<"callProgress">): void {
-    if (fits("progress", frame.progress)) runtime.router.progress(identity.provider, frame, frame.progress);
+  callProgress(context: Context, frame: ClientFrameOf<"callProgress">): void {
+    const { runtime, identity } = context;
+    if (mayAnswerOpen(context, frame) && fits("progress", frame.progress))
+      runtime.router.progress(identity.provider, frame, frame.progress);
   },
   callResult(context: Context, frame: ClientFrameOf<"callResult">): void {
     const { runtime, identity, connection } = context;
@@ -29,7 +34,8 @@ export const notices = {
     const answer = fits("output", frame.output)
       ? { output: frame.output, error: frame.error }
       : { error: { code: "too-large", message: "the output is over the limit of a payload" } };
-    if (runtime.router.result(identity.provider, connection, reference, answer)) return;
+    const open = mayAnswerOpen(context, reference);
+    if (open && runtime.router.result(identity.provider, connection, reference, answer)) return;
     lateVerdict(context, reference).then(
       (verdict) => {
         if (verdict === undefined)
@@ -41,6 +47,17 @@ export const notices = {
     );
   },
 } as const;
+
+/** False for an open call of a tool that its provider may not provide any more. Whose call it is, the router knows. */
+function mayAnswerOpen({ runtime, identity }: Context, { session, call }: CallReference): boolean {
+  const state = runtime.registry.peek(session)?.state;
+  const open = state?.calls.find((item) => item.call === call);
+  return state === undefined || open === undefined || mayProvide(identity, state, open.tool);
+}
+
+function mayProvide(identity: Identity, state: SessionState, tool: string): boolean {
+  return allows(identity, "provide", tool) || mayAs("editor", identity, state);
+}
 
 function fits(name: string, value: unknown): boolean {
   try {
@@ -62,6 +79,7 @@ async function lateVerdict(context: Context, reference: CallReference): Promise<
       const past = await findCall(context, session, reference);
       // A provider that was never given the attempt learns nothing, not even that the call exists.
       if (past.provider !== identity.provider) return "unknown";
+      if (past.tool === undefined || !mayProvide(identity, session.state, past.tool)) return "unknown";
       if (isOpen()) return undefined;
       if (past.resultAttempt === reference.attempt && past.answered) return "duplicate";
       await audit(context, session, reference);
@@ -71,6 +89,12 @@ async function lateVerdict(context: Context, reference: CallReference): Promise<
     if (error instanceof ProtocolError && error.code === "not-found") return "unknown";
     throw error;
   }
+}
+
+function toolOf({ parts }: Message, call: string): string | undefined {
+  for (const part of parts)
+    if (part.type === "dynamic-tool" && part.toolCallId === call) return part.toolName;
+  return undefined;
 }
 
 /** Notes a stale result in the log, once for each that a connection sends, so that repeating it makes no log grow. */
@@ -83,13 +107,18 @@ async function audit({ audited }: Context, session: Session, reference: CallRefe
   await session.exclusive(() => session.append([{ body }]));
 }
 
-/** What the log says of an attempt: who had it, and whether the call's outcome was somebody's answer. */
-async function findCall(
-  { runtime }: Context,
-  session: Session,
-  reference: CallReference,
-): Promise<{ provider?: string; resultAttempt?: number; answered: boolean }> {
-  const found: { provider?: string; resultAttempt?: number; answered: boolean } = { answered: false };
+interface PastCall {
+  tool?: string | undefined;
+  /** Who had the attempt. */
+  provider?: string;
+  resultAttempt?: number;
+  /** The call's outcome was somebody's answer. */
+  answered: boolean;
+}
+
+/** What the log says of an attempt. */
+async function findCall({ runtime }: Context, session: Session, reference: CallReference): Promise<PastCall> {
+  const found: PastCall = { answered: false };
   const message = session.state.messages.find((item) =>
     item.parts.some((part) => part.type === "dynamic-tool" && part.toolCallId === reference.call),
   );
@@ -99,6 +128,7 @@ async function findCall(
     for (const { seq, bytes } of page) {
       cursor = seq;
       const { event } = decodeTrusted(bytes) as EventFrame;
+      if (event.type === "message") found.tool ??= toolOf(event.message, reference.call);
       if (
         event.type === "tool-dispatched" &&
         event.call === reference.call &&

@@ -1,30 +1,21 @@
 /**
- * The requests that carry whole logs: backup and import. Owns their right (admin) and the imports that a connection has
- * begun, which end with it; what they do is session/backup.ts and session/import.ts.
+ * The requests that carry whole logs: backup and import. Owns the imports that a connection has begun, which end with it;
+ * what they do is session/backup.ts and session/import.ts.
  */
 import { ProtocolError } from "../../protocol/errors.ts";
 import { backUp } from "../session/backup.ts";
 import type { Import } from "../session/import.ts";
-import { allows } from "../auth/identity.ts";
 import type { Connection } from "./connection.ts";
-import type { Context, Handler } from "./context.ts";
+import type { Handler } from "./context.ts";
 
 /** Imports that one connection may have open. */
 const MAX_IMPORTS = 4;
 const imports = new WeakMap<Connection, Map<string, Import>>();
 
-function needAdmin({ identity }: Context): void {
-  if (!allows(identity, "admin")) throw new ProtocolError("forbidden", "needs the right admin");
-}
+const backup: Handler<"backup"> = ({ runtime, connection }, frame) =>
+  backUp(runtime.store, connection, frame.cursor);
 
-const backup: Handler<"backup"> = (context, frame) => {
-  needAdmin(context);
-  return backUp(context.runtime.store, context.connection, frame.cursor);
-};
-
-const importEntries: Handler<"importEntries"> = async (context, frame) => {
-  needAdmin(context);
-  const { connection, runtime } = context;
+const importEntries: Handler<"importEntries"> = async ({ connection, runtime }, frame) => {
   let open = imports.get(connection);
   if (open === undefined) imports.set(connection, (open = new Map<string, Import>()));
   let current = open.get(frame.session);

@@ -27,6 +27,7 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
     request.session,
     request.call,
     (attempt, progress) => services.onProgress(request.call, attempt, progress),
+    request.tool(),
     request,
   );
 
@@ -190,21 +191,24 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
             break;
           }
           case "returned":
+          case "revoked": {
             if (event.attempt !== attempt || lease === undefined) break;
             lost = false;
             accepted = true;
-            if (event.working) {
+            if (event.type === "returned" && event.working) {
               // It may have been away when it was told.
               if (cancelling) lease.cancel("cancelled");
               break;
             }
+            const cause = event.type === "returned" ? "forgotten" : "revoked";
             if (once || cancelling) {
-              last = [lostEntry(request.call, attempt, "forgotten"), ended(UNKNOWN)];
+              last = [lostEntry(request.call, attempt, cause), ended(UNKNOWN)];
               break outcome;
             }
-            yield [giveUp("forgotten")];
+            yield [giveUp(cause)];
             router.wait(ticket, request.tool(), avoid);
             break;
+          }
           case "grace-over":
             if (event.attempt !== attempt || lease === undefined) break;
             if (once || cancelling) {

@@ -3,12 +3,18 @@
  * and the choice among them; never sends a call and never drops a provider (providers.ts).
  */
 import type { Labels, ToolSpecification } from "../../protocol/content.ts";
+import type { Identity } from "../auth/identity.ts";
 import { SERVER_SCOPE } from "./registry.ts";
 import type { Scope } from "./registry.ts";
 import { Lease } from "./ticket.ts";
 import type { Provider, Ticket } from "./ticket.ts";
 
+/** Somebody who asks: their actor, and their rights on the server. */
+export type Offerer = Pick<Identity, "actor" | "rights">;
+
 export interface PooledProvider extends Provider {
+  /** Who it was when it last offered; absent for a provider inside the process. */
+  by: Offerer | undefined;
   readonly pools: Set<Pool>;
   /** What it said it was working on when it came back. */
   working: Set<string>;

@@ -6,7 +6,7 @@ import type { Labels, ToolSpecification } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { isHere, poolKey } from "./pool.ts";
-import type { Pool, PooledProvider } from "./pool.ts";
+import type { Offerer, Pool, PooledProvider } from "./pool.ts";
 import type { Pools } from "./pools.ts";
 import type { RegisteredTool, Scope, ToolRegistry } from "./registry.ts";
 import { Lease } from "./ticket.ts";
@@ -31,6 +31,8 @@ export interface Offer {
   readonly maxConcurrent?: number | undefined;
   /** What agents may require. Those of its last offer count. */
   readonly labels?: Labels | undefined;
+  /** Who offers; absent for one whom nobody can send away. */
+  readonly by?: Offerer | undefined;
   /** Attempts that the provider is executing from before its return. */
   readonly working?: readonly CallReference[] | undefined;
 }
@@ -65,6 +67,7 @@ export class Providers {
     });
     for (const pool of giving) for (const provider of pool.offers.keys()) this.#pools.leave(provider, pool);
     const provider = this.#open(id);
+    provider.by = offer.by;
     provider.forget?.();
     provider.forget = undefined;
     if (offer.maxConcurrent !== undefined) provider.maxConcurrent = offer.maxConcurrent;
@@ -102,6 +105,31 @@ export class Providers {
     provider.draining = true;
     for (const pool of provider.pools) this.#pools.check(pool);
     this.#withdrawIfDrained(provider);
+  }
+
+  /**
+   * Takes the tools of a scope from every provider that may not offer them any more: it is told to stop, and nothing that
+   * it still sends of those calls counts.
+   */
+  keep(scope: Scope, may: (by: Offerer, tool: string) => boolean): void {
+    for (const provider of this.#providers.values()) {
+      const { by } = provider;
+      if (by === undefined) continue;
+      for (const pool of provider.pools)
+        if (pool.scope === scope && !may(by, pool.name)) this.#pools.leave(provider, pool);
+      for (const lease of provider.leases)
+        if (lease.ticket.scope === scope && !may(by, lease.ticket.tool)) lease.revoke();
+      this.#forgetIfUnused(provider);
+    }
+  }
+
+  /** It has other rights now. Answers the scopes in which it offers tools or has calls. */
+  renew(id: string, by: Offerer): Scope[] {
+    const provider = this.#providers.get(id);
+    if (provider === undefined) return [];
+    provider.by = by;
+    const scopes = [...provider.pools].map((pool) => pool.scope);
+    return [...new Set([...scopes, ...[...provider.leases].map((lease) => lease.ticket.scope)])];
   }
 
   /** The provider's socket is gone. `superseded`: a newer connection of it is there already. */
@@ -170,7 +198,14 @@ export class Providers {
     let provider = this.#providers.get(id);
     if (provider === undefined) {
       const empty = { leases: new Set<Lease>(), pools: new Set<Pool>(), working: new Set<string>() };
-      const fresh = { host: undefined, forget: undefined, labels: {}, draining: false, turn: 0 };
+      const fresh = {
+        by: undefined,
+        host: undefined,
+        forget: undefined,
+        labels: {},
+        draining: false,
+        turn: 0,
+      };
       provider = { id, maxConcurrent: 8, ...fresh, ...empty };
       this.#providers.set(id, provider);
     }

@@ -10,10 +10,11 @@ import type { Deadlines } from "./deadlines.ts";
 import { Inbox } from "./inbox.ts";
 import { poolKey } from "./pool.ts";
 import { Pools } from "./pools.ts";
+import type { Offerer } from "./pool.ts";
 import type { PoolOptions } from "./pools.ts";
 import { Providers } from "./providers.ts";
 import type { Offer, ProviderOptions } from "./providers.ts";
-import type { RegisteredTool, ToolRegistry } from "./registry.ts";
+import type { RegisteredTool, Scope, ToolRegistry } from "./registry.ts";
 import { Lease } from "./ticket.ts";
 import type { CallAnswer, Provider, Ticket } from "./ticket.ts";
 import { LOCAL_PROVIDER } from "./tool.ts";
@@ -85,6 +86,16 @@ export class Router {
     this.#providers.withdraw(id, names);
   }
 
+  /** Who may provide in a scope has changed: whoever may not any more loses the place and its calls. */
+  keep(scope: Scope, may: (by: Offerer, tool: string) => boolean): void {
+    this.#providers.keep(scope, may);
+  }
+
+  /** A provider has other rights now. Answers the scopes in which it offers tools: what it may keep there is to be asked. */
+  renew(id: string, by: Offerer): Scope[] {
+    return this.#providers.renew(id, by);
+  }
+
   /** The provider's socket is gone. `superseded`: a newer connection of it is there already. */
   gone(id: string, host: ToolHost, superseded: boolean): void {
     this.#providers.gone(id, host, superseded);
@@ -153,11 +164,14 @@ export class Router {
     session: string,
     call: string,
     onProgress: Ticket["onProgress"],
+    tool: RegisteredTool,
     { labels = {}, affinity = false }: { labels?: Labels | undefined; affinity?: boolean } = {},
   ): Ticket {
     const ticket: Ticket = {
       session,
       call,
+      scope: tool.scope,
+      tool: tool.specification.name,
       inbox: new Inbox(),
       attempts: new Map(),
       onProgress,

@@ -4,6 +4,7 @@
  */
 import type { CallError, JsonValue, Labels } from "../../protocol/content.ts";
 import type { Inbox } from "./inbox.ts";
+import type { Scope } from "./registry.ts";
 import type { CallReference, ToolCall, ToolHost } from "./tool.ts";
 
 export interface CallAnswer {
@@ -24,6 +25,7 @@ export type CallEvent =
     }
   | { readonly type: "lost"; readonly attempt: number; readonly host: ToolHost }
   | { readonly type: "returned"; readonly attempt: number; readonly working: boolean }
+  | { readonly type: "revoked"; readonly attempt: number }
   | { readonly type: "grace-over"; readonly attempt: number }
   | { readonly type: "unaccepted"; readonly attempt: number }
   | { readonly type: "deadline" }
@@ -35,6 +37,9 @@ export type CallEvent =
 export interface Ticket {
   readonly session: string;
   readonly call: string;
+  /** Where its tool is offered, and under which name. */
+  readonly scope: Scope;
+  readonly tool: string;
   readonly inbox: Inbox<CallEvent>;
   readonly attempts: Map<number, string>;
   readonly onProgress: (attempt: number, progress: JsonValue) => void;
@@ -60,6 +65,8 @@ export class Lease {
   attempt = 0;
   /** The socket that the call went out on; another one later is the provider's return. */
   host: ToolHost | undefined;
+  /** The provider lost its place: nothing more goes there. */
+  revoked = false;
 
   constructor(provider: Provider, ticket: Ticket, tool: string) {
     this.provider = provider;
@@ -69,11 +76,24 @@ export class Lease {
 
   /** False when the call certainly did not leave the server. */
   send(call: ToolCall): boolean {
-    this.host = this.provider.host;
+    this.host = this.revoked ? undefined : this.provider.host;
     return this.host?.call(call) ?? false;
   }
 
+  /** The provider may not have it any more: it is told to stop, and what it sends of it does not count. */
+  revoke(): void {
+    if (this.revoked) return;
+    const { ticket, attempt } = this;
+    if (this.host !== undefined) {
+      this.cancel("forbidden");
+      ticket.inbox.push({ type: "revoked", attempt });
+    }
+    this.revoked = true;
+    ticket.attempts.delete(attempt);
+  }
+
   cancel(reason: string): void {
+    if (this.revoked) return;
     this.provider.host?.cancelCall(
       { session: this.ticket.session, call: this.ticket.call, attempt: this.attempt },
       reason,

@@ -77,7 +77,7 @@ async function runtimeSubject(sessions: number, each: number): Promise<Side> {
   const store = await EmbeddedStore.open(temporaryDirectory());
   const runtime = new Runtime(scriptedModel, [], { store, maxQueue: MAX_QUEUE, idleMs: 500 });
   await runtime.addAgent({ name: "waiter" });
-  const caller = { actor: ANN, everything: true };
+  const caller = { actor: ANN, rights: ["admin"] };
   const send = (id: string, content: string): Promise<unknown> =>
     runtime.registry.with(id, (session) =>
       commands.send(session, caller, { key: newId("key"), content }, { store, maxQueue: MAX_QUEUE }),

@@ -65,7 +65,7 @@ function requestsOf(session: string, run: string, input: string): readonly (read
 }
 
 /** Requests that a later version serves: they tell nobody anything. */
-const LATER = new Set(["answer", "grant", "revoke", "setPresence"]);
+const LATER = new Set(["answer", "setPresence"]);
 
 test("another user's session is not there, whatever one asks of it", async () => {
   const ann = await enter(ANN);

@@ -34,8 +34,6 @@ test("requests of later versions are answered unknown-frame, and the connection 
   const session = await newSession(wire);
   const later: [string, Frame][] = [
     ["answer", { session, request: "req_1", decision: "approve" }],
-    ["grant", { session, user: "ann", role: "editor" }],
-    ["revoke", { session, user: "ann" }],
     ["setPresence", { session, typing: true }],
     ["refreshToken", { token: "t" }],
     ["drain", {}],

@@ -78,7 +78,7 @@ for (const entry of await readLog(store, SESSION)) see(entry);
 
 const caller = {
   actor: { kind: "user" as const, id: "ann", name: "Ann", verified: false },
-  everything: true,
+  rights: ["admin"],
 };
 const { registry } = runtime;
 

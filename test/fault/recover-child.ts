@@ -50,7 +50,7 @@ await runtime.addAgent({ name: "shopper", crashPolicy: policy as "stop" });
 
 const caller = {
   actor: { kind: "user" as const, id: "ann", name: "Ann", verified: false },
-  everything: true,
+  rights: ["admin"],
 };
 const inputs = new Map<string, string>();
 const over = new Set<string>();

@@ -9,6 +9,7 @@ import { afterClose, CLOSE_CODES, ERRORS } from "../../protocol/errors.ts";
 import * as frames from "../../protocol/frames.ts";
 import { RETAIN_BYTES, RETAIN_MESSAGES } from "../../protocol/state.ts";
 import * as version from "../../protocol/version.ts";
+import { FRAME_RIGHTS, rightOf } from "../../server/auth/rights.ts";
 import { assert, suite } from "../support/suite.ts";
 import type { JsonSchemaObject } from "./spec.ts";
 import {
@@ -150,6 +151,22 @@ test("defaults: those of the offers and of tail", () => {
   }
   const tail = fieldList(requests.get("attach")!.fields).find((field) => field.name === "tail");
   assert.is(tail?.absent, String(version.DEFAULT_TAIL));
+});
+
+test("rights: every client frame asks for the same", () => {
+  const listed = (cell: string): string[] => [...cell.matchAll(/`([^`]+)`/g)].map(([, name]) => name!);
+  const rows = table("client frame", "role", "right").flatMap(([names = "", role = "", right = ""]) =>
+    listed(names).map((name) => [name, { roles: listed(role), right }]),
+  );
+  assert.is(new Set(rows.map(([name]) => name)).size, rows.length, "each is there once");
+  const inCode = Object.keys(FRAME_RIGHTS).map((name) => {
+    const { roles = [], right, ownCalls } = rightOf(name as frames.ClientFrameType);
+    return [
+      name,
+      { roles: [...roles], right: ownCalls ? "own calls" : right === undefined ? "" : `\`${right}\`` },
+    ];
+  });
+  assert.equal(Object.fromEntries(rows), Object.fromEntries(inCode));
 });
 
 test("errors: the same codes and flags", () => {

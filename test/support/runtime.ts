@@ -60,7 +60,7 @@ export function actor(id: string): Actor {
 }
 
 export function caller(id: string): Caller {
-  return { actor: actor(id), everything: false };
+  return { actor: actor(id), rights: ["create:*"] };
 }
 
 /** The text that makes the scripted model play these items. */

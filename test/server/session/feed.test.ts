@@ -3,9 +3,13 @@
  * appended and while its own socket is slow. Every reader sees every entry once, in order, as the bytes that were stored.
  */
 import { MAX_FRAME_BYTES } from "../../../protocol/version.ts";
+import type { ProtocolError } from "../../../protocol/errors.ts";
 import { cut } from "../../../protocol/state.ts";
 import { MemoryStore } from "../../../server/store/memory.ts";
+import { grant, revoke } from "../../../server/session/members.ts";
+import type { Session } from "../../../server/session/session.ts";
 import {
+  caller,
   calls,
   closeRuntimes,
   finishes,
@@ -15,7 +19,7 @@ import {
   type TestRuntime,
 } from "../../support/runtime.ts";
 import { assert, suite } from "../../support/suite.ts";
-import { deferred, seeded, seedFromEnvironment } from "../../support/wait.ts";
+import { deferred, seeded, seedFromEnvironment, until } from "../../support/wait.ts";
 import { TestReader } from "./reader.ts";
 
 const test = suite("the feed of a session");
@@ -240,7 +244,11 @@ test("who detaches or is gone gets nothing more, in the middle of a replay too",
     assert.is(held.feed.detach(leaving), false);
   });
   empty();
-  await attaching;
+  const answer = await attaching.then(
+    () => "none",
+    (error: unknown) => (error as ProtocolError).code,
+  );
+  assert.is(answer, "conflict", "an attach that ended before its answer is answered all the same");
   assert.equal(leaving.frames, []);
 
   const dead = new TestReader();
@@ -249,6 +257,44 @@ test("who detaches or is gone gets nothing more, in the middle of a replay too",
   dead.gone = true;
   await runtime.run(session, "go");
   assert.is(dead.frames.length, before);
+});
+
+test("who loses the right to read is told so and gets nothing more, live and in replay; the others go on", async () => {
+  const { runtime, session } = await spoken(30);
+  const [ada, bob, slow, early] = [new TestReader(), new TestReader(), new TestReader(), new TestReader()];
+  for (const reader of [bob, slow, early]) reader.user = "bob";
+  const { registry } = runtime.runtime;
+  const change = (task: (held: Session) => Promise<unknown>): Promise<unknown> =>
+    registry.with(session, task);
+  await change((held) => grant(held, caller("ada"), "bob", "editor", 9));
+  await ada.attach(runtime, session);
+  await bob.attach(runtime, session);
+  const empty = slow.fill();
+  const attaching = slow.attach(runtime, session, { after: { epoch: 0, seq: 0 } });
+  await until(() => slow.answer, 10_000, "the answer");
+  const revoking = change((held) => revoke(held, caller("ada"), "bob"));
+  // Its position is read from the store, so that it has no answer when the right ends.
+  const late = early.attach(runtime, session, { after: { epoch: 1, seq: 1 } }).then(
+    () => "ok",
+    (error: unknown) => (error as ProtocolError).code,
+  );
+  await Promise.all([revoking, late]);
+  empty();
+  await attaching;
+  const end = { type: "detached", session, reason: "forbidden" };
+  const before = [bob.frames.length, slow.frames.length, early.frames.length];
+  for (const reader of [bob, slow]) assert.equal(reader.frames.at(-1), end);
+  if (early.answer === undefined) assert.is(await late, "not-found");
+  await runtime.run(session, "more");
+  assert.equal([bob.frames.length, slow.frames.length, early.frames.length], before);
+  const told = [bob, slow, early]
+    .flatMap(({ frames }) => frames)
+    .filter((frame) => {
+      return frame.type === "event" && frame.event.type === "member-changed" && frame.event.role === null;
+    });
+  assert.equal(told, [], "the entry that ends it is not for them");
+  assert.equal(ada.of("event").at(-1)!.event.type, "run-finished");
+  assert.equal((await runtime.state(session)).members, { ada: "owner" });
 });
 
 test("deleting a session tells its readers, in replay too, and stops its run", async () => {

@@ -74,7 +74,7 @@ test("the same key with other words, another mode or another agent is a conflict
 test("a key is its user's in its session, nobody else's", async () => {
   const runtime = await startRuntime({ model: talk() });
   const [one, two] = [await runtime.session(), await runtime.session()];
-  const everything = (id: string) => ({ ...caller(id), everything: true });
+  const everything = (id: string) => ({ ...caller(id), rights: ["admin"] });
   const { store } = runtime.runtime;
   const send = (session: string, user: string) =>
     runtime.runtime.registry.with(session, (held) =>

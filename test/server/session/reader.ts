@@ -14,6 +14,8 @@ export class TestReader implements Subscriber {
   readonly encoded: EncodedFrame[] = [];
   readonly frames: ServerFrame[] = [];
   gone = false;
+  /** Whom it reads as: a member's name, or anybody. */
+  user: string | undefined;
   answer: ResultOf<"attach"> | undefined;
   /** Frames that were here when the answer came. */
   answeredAt = -1;
@@ -25,6 +27,10 @@ export class TestReader implements Subscriber {
     this.encoded.push(frame);
     this.frames.push(decodeTrusted(frame.bytes) as ServerFrame);
     for (const look of this.#looking) look();
+  }
+
+  mayRead({ members }: SessionState): boolean {
+    return this.user === undefined || Object.hasOwn(members, this.user);
   }
 
   room(): Promise<void> | undefined {

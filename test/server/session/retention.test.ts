@@ -65,7 +65,12 @@ test("whoever reads a session that goes is told so", async () => {
   const frames: unknown[] = [];
   await world.runtime.registry.with("read", (session) =>
     session.feed.attach(
-      { deliver: ({ line }) => frames.push(JSON.parse(line)), room: () => undefined, gone: false },
+      {
+        deliver: ({ line }) => frames.push(JSON.parse(line)),
+        room: () => undefined,
+        mayRead: () => true,
+        gone: false,
+      },
       {},
       () => {},
     ),

@@ -201,7 +201,12 @@ test("progress reaches the readers of the session, and no log", async () => {
   const frames: string[] = [];
   await run.runtime.runtime.registry.with(run.session, (session) =>
     session.feed.attach(
-      { gone: false, room: () => undefined, deliver: (frame) => void frames.push(frame.line) },
+      {
+        mayRead: () => true,
+        gone: false,
+        room: () => undefined,
+        deliver: (frame) => void frames.push(frame.line),
+      },
       {},
       () => {},
     ),
