@@ -59,7 +59,7 @@ test("a hundred calls are executed at once", async () => {
   const session = await runtime.session();
   assert.is((await runtime.run(session, "go")).reason, "text");
   const [work] = runtime.runtime.tools.visible([], session);
-  assert.equal(runtime.runtime.router.load(work!), { providers: 1, inFlight: 0 });
+  assert.equal(runtime.runtime.router.load(work!), { providers: 1, inFlight: 0, waiting: 0, pool: [] });
 });
 
 test("a tool with a schema and nothing that executes it is unavailable", async () => {
