@@ -1,14 +1,17 @@
 /**
  * In-process readers: each gathers the events of the run that its input starts, and what `sendTo` answers. Owns queues that
  * merge deltas while nobody reads and take nothing of other runs, so each is bounded by its own run; never holds one up.
+ * Also as whom and with what an embedder may send.
  */
-import { content as contentSchema } from "../protocol/content.ts";
+import { content as contentSchema, userId } from "../protocol/content.ts";
 import type { Content, Message, RunReason, Usage } from "../protocol/content.ts";
 import type { EntryBodyOf } from "../protocol/entries.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import { checkJsonValue } from "../protocol/scan.ts";
 import { checkPayload } from "../protocol/values.ts";
+import { ALL_RIGHTS } from "./auth/identity.ts";
 import type { AgentEvent } from "./hook.ts";
+import type { Caller } from "./session/access.ts";
 
 /** One model call and the results of the tool calls that it asked for. */
 export interface AgentStep {
@@ -41,6 +44,14 @@ export function checkContent(content: Content): Content {
   checkJsonValue(parsed.data);
   checkPayload("content", parsed.data);
   return parsed.data;
+}
+
+/** An embedder's user, whom nobody has verified; acts as an owner of every session. Throws ProtocolError `bad-frame`. */
+export function embedder(name = ""): Caller {
+  const id = name === "" ? "local" : name;
+  if (!userId.safeParse(id).success || !id.isWellFormed())
+    throw new ProtocolError("bad-frame", "a user's name is 1–128 characters of well-formed text");
+  return { actor: { kind: "user", id, name: id, verified: false }, rights: ALL_RIGHTS };
 }
 
 /** The readers of a runtime, by session. */

@@ -4,8 +4,7 @@
  * decision that belongs to a session.
  */
 import { hostname } from "node:os";
-import { userId } from "../protocol/content.ts";
-import type { Actor, Content, ToolOffer } from "../protocol/content.ts";
+import type { Content, ToolOffer } from "../protocol/content.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import type { OpenRun, SessionState } from "../protocol/frames.ts";
 import { newId } from "../protocol/ids.ts";
@@ -17,8 +16,7 @@ import { chooseModels } from "./model/fallback.ts";
 import type { Model } from "./model/model.ts";
 import { silentLog } from "./observe/log.ts";
 import type { Log } from "./observe/log.ts";
-import { ALL_RIGHTS } from "./auth/identity.ts";
-import { checkContent, Readers } from "./reader.ts";
+import { checkContent, embedder, Readers } from "./reader.ts";
 import type { AgentResponse, ReadEvent } from "./reader.ts";
 import type { Caller } from "./session/access.ts";
 import * as commands from "./session/commands.ts";
@@ -220,9 +218,7 @@ export class Runtime {
   async closeSession(id: string): Promise<boolean> {
     await this.start();
     try {
-      await this.registry.with(id, (session) =>
-        commands.close(session, { actor: userActor(""), rights: ALL_RIGHTS }),
-      );
+      await this.registry.with(id, (session) => commands.close(session, embedder()));
       return true;
     } catch (error) {
       if (error instanceof ProtocolError && (error.code === "closed" || error.code === "not-found"))
@@ -385,17 +381,4 @@ async function lastOf(events: AsyncIterable<ReadEvent>): Promise<AgentResponse> 
   for await (const event of events) response = event.response ?? response;
   if (response === undefined) throw new ProtocolError("closed", "the session ended before the run did");
   return response;
-}
-
-/** The actor that an embedder's words make; nobody has verified it. */
-function userActor(name: string): Actor {
-  const id = name === "" ? "local" : name;
-  if (!userId.safeParse(id).success || !id.isWellFormed())
-    throw new ProtocolError("bad-frame", "a user's name is 1–128 characters of well-formed text");
-  return { kind: "user", id, name: id, verified: false };
-}
-
-/** An embedder acts as an owner of every session. */
-function embedder(name = ""): Caller {
-  return { actor: userActor(name), rights: ALL_RIGHTS };
 }
