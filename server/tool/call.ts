@@ -236,13 +236,21 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
               host.acknowledgeResult(reference, "stored");
               break;
             }
-            if (code === "timeout" && now() >= deadlineAt && !cancelling) {
-              // The provider's clock was faster than our wheel: one deadline, one name.
+            // Of an attempt before the restart its provider knows the deadline of then.
+            const told = event.attempt > (from?.attempt ?? 0) ? deadlineAt : (from?.deadlineAt ?? deadlineAt);
+            if (code === "timeout" && now() >= told && !cancelling) {
+              // The provider noticed the deadline before we did: it has one name.
               ticket.late.push({ host, reference });
               last = [...pending.splice(0), ended(timedOut(specification.timeoutMs))];
               break outcome;
             }
             const judgement = judge(answer, request.tool(), { cancelling, certain: uncertain.size === 0 });
+            if (judgement === UNKNOWN) {
+              // It stopped, and another attempt may go on: the outcome is not its word.
+              ticket.late.push({ host, reference });
+              last = [...pending.splice(0), ended(UNKNOWN)];
+              break outcome;
+            }
             last = [...pending.splice(0), ended(judgement, event.attempt)];
             acknowledge = () => {
               ticket.stored = event.attempt;

@@ -24,6 +24,7 @@ export interface Judged {
 /** One call with all that is known of it. */
 interface Story {
   readonly call: string;
+  readonly run: string | undefined;
   readonly tool: string;
   readonly input: ChaosInput;
   readonly askedAt: number;
@@ -47,21 +48,23 @@ export function judge({ logs, traces, killed, stopped }: Evidence): Judged {
   for (const log of logs) {
     for (const story of storiesOf(log, byCall)) {
       byCall.delete(story.call);
-      const say = (problem: string): void =>
-        void problems.push(`${story.call} (${story.tool}): ${problem}\n${tell(story, log)}`);
+      const wrong: string[] = [];
+      const say = (problem: string): void => void wrong.push(problem);
       count("calls");
       count("attempts", story.attempts.length);
       count("executions", of(story, "begin").length);
       for (const { verdict } of of(story, "verdict")) count(`verdict ${verdict}`);
       if (story.results.length !== 1) say(`${story.results.length} outcomes are in the log`);
       const [result] = story.results;
-      if (result === undefined) continue;
-      const { effect } = TOOLS[story.tool]!;
-      count(`${effect} ${result.body.outcome}`);
-      checkExecutions(story, result, say);
-      checkOutcome(story, result.body, say);
-      checkTime(story, result.at, stopped, say);
-      checkVerdicts(story, result.body, killed, say);
+      if (result !== undefined) {
+        count(`${TOOLS[story.tool]!.effect} ${result.body.outcome}`);
+        checkExecutions(story, result, say);
+        checkOutcome(story, result.body, say);
+        checkTime(story, result.at, stopped, say);
+        checkVerdicts(story, result.body, killed, say);
+      }
+      if (wrong.length > 0)
+        problems.push(`${story.call} (${story.tool}): ${wrong.join("; ")}\n${tell(story, log)}`);
     }
   }
   for (const call of byCall.keys()) problems.push(`${call} was executed and is in no log`);
@@ -72,13 +75,14 @@ function storiesOf(log: readonly EventFrame[], traces: ReadonlyMap<string, Trace
   const stories = new Map<string, Story>();
   let open: Story[] = [];
   let tools: string[] = [];
-  for (const { event, at } of log) {
+  for (const { event, at, run } of log) {
     if (event.type === "run-started") tools = event.tools.map(({ name }) => name);
     if (event.type === "message") {
       for (const part of event.message.parts) {
         if (part.type !== "dynamic-tool") continue;
         const story: Story = {
           call: part.toolCallId,
+          run,
           tool: part.toolName,
           input: part.input as unknown as ChaosInput,
           askedAt: at,
@@ -111,13 +115,13 @@ function of({ traces }: Story, what: Trace["what"]): Trace[] {
 }
 
 /** All that happened to a call, in time, for whoever must find out why. */
-function tell({ call, input, traces }: Story, log: readonly EventFrame[]): string {
+function tell({ call, run, input, traces }: Story, log: readonly EventFrame[]): string {
   const lines = traces.map(({ what, attempt, provider, pid, at, verdict }) => ({
     at,
     text: `  ${what} ${verdict ?? ""} of attempt ${attempt} at ${provider} (${pid})`,
   }));
-  for (const { at, event } of log) {
-    const ofRun = ["run-recovered", "cancel-requested", "run-finished"].includes(event.type);
+  for (const { at, event, run: of } of log) {
+    const ofRun = of === run && ["run-recovered", "cancel-requested", "run-finished"].includes(event.type);
     if (!ofRun && !("call" in event && event.call === call)) continue;
     lines.push({ at, text: JSON.stringify(event) });
   }

@@ -122,6 +122,22 @@ test("a kept result of an attempt before the last counts, whenever it comes", as
   }
 });
 
+test("a provider that timed out while the server was away says no more than that", async () => {
+  const { make, host, router, provider, reference, cancel, stop } = resumed({
+    state: "dispatched",
+    attempt: 2,
+    provider: "prv_b",
+    deadlineAt: new Clock().now() - 1,
+  });
+  const run = make().run(cancel.signal, stop.signal);
+  const ended = entriesOf(run);
+  router.result(provider, host, { ...reference, attempt: 2 }, { error: { code: "timeout", message: "" } });
+  const result = (await ended).at(-1);
+  assert.ok(result?.type === "tool-result" && result.outcome === "timeout");
+  await run.next();
+  assert.equal(host.acks, ["2 stale"]);
+});
+
 test("a cancel that is confirmed says nothing of an attempt before the restart", async () => {
   const { make, host, router, provider, reference, cancel, stop } = resumed({
     state: "dispatched",
@@ -135,6 +151,7 @@ test("a cancel that is confirmed says nothing of an attempt before the restart",
   const result = (await ended).at(-1);
   assert.ok(result?.type === "tool-result" && result.outcome === "outcome-unknown");
   await run.next();
+  assert.equal(host.acks, ["2 stale"]);
 });
 
 test.run();
