@@ -200,7 +200,9 @@ export class Requests {
     if (!limited && (!request.policy.retry || !refusal.retryable)) return false;
     const { clock } = this.#settings;
     const told = refusal.retryAfterMs ?? 0;
-    const pause = told + between(clock, 50, Math.min(LONGEST_PAUSE_MS, 250 * 2 ** request.retries++));
+    // What the server tells of a rate is exact; other things get better by patience.
+    const patience = limited && told > 0 ? 2 * told : 250 * 2 ** request.retries++;
+    const pause = told + between(clock, 50, Math.min(LONGEST_PAUSE_MS, patience));
     // The refusal says more than a timeout would.
     if (clock.now() + pause >= request.deadlineAt) return false;
     if (limited) this.#hold(told);

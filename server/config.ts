@@ -9,6 +9,7 @@ import { z } from "zod";
 import { json } from "../protocol/content.ts";
 import { agentDefinition } from "./agent/agent.ts";
 import { auth } from "./config/auth.ts";
+import { limits } from "./config/limits.ts";
 import { nearest } from "./config/spelling.ts";
 import { LOG_LEVELS } from "./observe/log.ts";
 
@@ -55,6 +56,8 @@ const file = z.strictObject({
   trustedProxies: z.array(text).optional(),
   /** Everybody may read /metrics, whatever `auth` says. */
   openMetrics: z.boolean().default(false),
+  /** Limits that differ from their defaults. */
+  limits: limits.optional(),
   /** Sessions without an entry for so many days are deleted; absent: never. */
   retentionDays: z.number().positive().optional(),
   /** At a stop: ms between "not ready" and the goodbye, for open runs to end, and over which the goodbyes are spread. */

@@ -25,7 +25,7 @@ export type {
 export { scriptedModel } from "./model/scripted.ts";
 export type { AgentResponse, AgentStep } from "./reader.ts";
 export { Runtime } from "./runtime.ts";
-export type { RuntimeOptions } from "./runtime.ts";
+export type { RuntimeOptions } from "./runtime/options.ts";
 export { startServer } from "./server.ts";
 export type { HauloutServer, ServerOptions } from "./server.ts";
 export { CommitQueue } from "./store/commit.ts";

@@ -8,7 +8,6 @@ import type { Content, Message, RunReason, Usage } from "../protocol/content.ts"
 import type { EntryBodyOf } from "../protocol/entries.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import { checkJsonValue } from "../protocol/scan.ts";
-import { checkPayload } from "../protocol/values.ts";
 import { ALL_RIGHTS } from "./auth/identity.ts";
 import type { AgentEvent } from "./hook.ts";
 import type { Caller } from "./session/access.ts";
@@ -42,7 +41,6 @@ export function checkContent(content: Content): Content {
   const parsed = contentSchema.safeParse(content);
   if (!parsed.success) throw new ProtocolError("bad-frame", `content: ${parsed.error.issues[0]?.message}`);
   checkJsonValue(parsed.data);
-  checkPayload("content", parsed.data);
   return parsed.data;
 }
 

@@ -6,6 +6,7 @@
 import { hostname } from "node:os";
 import type { Content, ToolOffer } from "../protocol/content.ts";
 import { ProtocolError } from "../protocol/errors.ts";
+import { checkPayload } from "../protocol/values.ts";
 import type { OpenRun, SessionState } from "../protocol/frames.ts";
 import { newId } from "../protocol/ids.ts";
 import { defineAgent } from "./agent/agent.ts";
@@ -17,11 +18,15 @@ import type { Model } from "./model/model.ts";
 import { silentLog } from "./observe/log.ts";
 import type { Log } from "./observe/log.ts";
 import { checkContent, embedder, Readers } from "./reader.ts";
+import type { RuntimeOptions } from "./runtime/options.ts";
 import type { AgentResponse, ReadEvent } from "./reader.ts";
 import type { Caller } from "./session/access.ts";
 import * as commands from "./session/commands.ts";
+import { attachmentLimits, checkAttachments } from "./session/attachments.ts";
+import type { AttachmentLimits } from "./session/attachments.ts";
 import { createSession } from "./session/create.ts";
 import { fork } from "./session/fork.ts";
+import { RunGate } from "./session/gate.ts";
 import { Import } from "./session/import.ts";
 import { Membership } from "./session/membership.ts";
 import { SessionRegistry } from "./session/registry.ts";
@@ -32,37 +37,11 @@ import type { Session } from "./session/session.ts";
 import { CommitQueue } from "./store/commit.ts";
 import { MemoryStore } from "./store/memory.ts";
 import type { Store } from "./store/store.ts";
-import type { CallTimings } from "./tool/context.ts";
 import { Deadlines } from "./tool/deadlines.ts";
 import { LocalHost } from "./tool/local.ts";
 import type { LocalTool } from "./tool/local.ts";
 import { ToolRegistry } from "./tool/registry.ts";
 import { Router } from "./tool/router.ts";
-import type { RouterOptions } from "./tool/router.ts";
-
-export interface RuntimeOptions {
-  /** Where sessions live; a memory store when absent. It is closed with the runtime. */
-  store?: Store;
-  /** The group commit above that store; one with default bounds when absent. */
-  commits?: CommitQueue;
-  /** The model of an agent whose `model` is this name; the runtime's own model when it answers undefined. */
-  models?: (name: string) => Model | undefined;
-  log?: Log;
-  /** Names this process among others. */
-  node?: string;
-  /** ms since 1970. */
-  now?: () => number;
-  /** Inputs that may wait in one session. Default 64. */
-  maxQueue?: number;
-  /** Members of one session. Default 1000. */
-  maxMembers?: number;
-  /** How long a session without readers and work stays in memory, ms. Default 10 000. */
-  idleMs?: number;
-  /** Sessions without an entry for so many days are deleted, unless something is open in them. Absent: never. */
-  retentionDays?: number | undefined;
-  router?: RouterOptions;
-  timings?: CallTimings;
-}
 
 export class Runtime {
   readonly model: Model;
@@ -72,8 +51,10 @@ export class Runtime {
   readonly tools = new ToolRegistry();
   readonly router: Router;
   readonly registry: SessionRegistry;
+  readonly gate: RunGate;
   readonly maxQueue: number;
   readonly maxMembers: number;
+  readonly #attachments: AttachmentLimits;
   readonly log: Log;
   readonly #agents = new Map<string, Agent>();
   readonly #local = new LocalHost();
@@ -97,10 +78,13 @@ export class Runtime {
     this.log = options.log ?? silentLog();
     this.maxQueue = options.maxQueue ?? 64;
     this.maxMembers = options.maxMembers ?? 1000;
+    this.#attachments = attachmentLimits(options);
     this.#deadlines = new Deadlines(now);
     this.router = new Router(this.tools, this.#local, this.#deadlines, options.router);
     this.#local.connect(this.router);
+    this.gate = new RunGate(options);
     const services: SessionServices = {
+      gate: this.gate,
       store: this.store,
       commits: this.commits,
       tools: this.tools,
@@ -299,6 +283,13 @@ export class Runtime {
 
   // --- sending ---
 
+  /** Content that may be sent. Throws ProtocolError `too-large`. */
+  checkInput(content: Content): Content {
+    checkPayload("content", content);
+    checkAttachments(content, this.#attachments);
+    return content;
+  }
+
   /** In-process readers now: callers of `sendTo` and `streamTo` whose run has not ended. */
   get readers(): number {
     return this.#readers.size;
@@ -333,7 +324,12 @@ export class Runtime {
 
   #send(session: string, content: Content, sender: string): AsyncGenerator<ReadEvent, void> {
     return this.#read(session, sender, (held, caller) =>
-      commands.send(held, caller, { key: newId("key"), content: checkContent(content) }, this),
+      commands.send(
+        held,
+        caller,
+        { key: newId("key"), content: this.checkInput(checkContent(content)) },
+        this,
+      ),
     );
   }
 

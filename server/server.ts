@@ -5,6 +5,7 @@
 import { hostname } from "node:os";
 import type { AgentOptions } from "./agent/agent.ts";
 import { ConfigError } from "./config.ts";
+import type { Limits } from "./config/limits.ts";
 import { demoAgent, demoHook } from "./demo.ts";
 import { createEdge } from "./edge/http.ts";
 import type { Hook } from "./hook.ts";
@@ -15,7 +16,8 @@ import { countEvents } from "./observe/events.ts";
 import { createLog, flushLog, type Log, type LogLevel } from "./observe/log.ts";
 import { Metrics } from "./observe/metrics.ts";
 import { VERSION } from "./observe/version.ts";
-import { Runtime, type RuntimeOptions } from "./runtime.ts";
+import { Runtime } from "./runtime.ts";
+import type { RuntimeOptions } from "./runtime/options.ts";
 import { Authenticator } from "./auth/authenticator.ts";
 import { authOptions, doorProblems, type DoorSettings } from "./server/auth.ts";
 import { Connections, type ConnectionsOptions } from "./socket/connections.ts";
@@ -53,6 +55,8 @@ export interface ServerOptions extends DoorSettings {
   /** How long commits may take to finish at a stop (1000), and clients to close (400). */
   readonly commitWaitMs?: number;
   readonly closeWaitMs?: number;
+  /** Limits of any part by their names, for those of the parts' own options that are numbers an operator chooses. */
+  readonly limits?: Limits | undefined;
   /** Options of the parts. */
   readonly connections?: ConnectionsOptions;
   readonly listen?: Partial<ListenOptions>;
@@ -139,6 +143,7 @@ export async function startServer(options: ServerOptions = {}): Promise<HauloutS
       basePath: options.basePath,
       tls: options.tls,
       trustedProxies: options.trustedProxies,
+      ...limitsOf(options),
       ...options.listen,
     },
   );
@@ -159,7 +164,7 @@ export async function startServer(options: ServerOptions = {}): Promise<HauloutS
       metrics,
       log,
     },
-    { maxQueue: runtime.maxQueue, ...options.connections },
+    { ...limitsOf(options), maxQueue: runtime.maxQueue, ...options.connections },
   );
   collect(metrics, runtime, connections);
   state = "ready";
@@ -210,9 +215,10 @@ async function startRuntime(
   const hooks = [options.hook ?? []].flat();
   const catalog = catalogOf(options);
   const runtime = new Runtime(scriptedModel, options.agents === undefined ? [demoHook, ...hooks] : hooks, {
+    ...limitsOf(options),
     ...options.runtime,
     retentionDays: options.retentionDays ?? options.runtime?.retentionDays,
-    router: { graceMs: options.providerGraceMs ?? 30_000, ...options.runtime?.router },
+    router: { ...limitsOf(options), graceMs: options.providerGraceMs ?? 30_000, ...options.runtime?.router },
     models: (name) => catalog.model(name),
     store,
     commits,
@@ -238,8 +244,17 @@ async function openStore({ store = "embedded", data = "./haulout-data" }: Server
   return store === "memory" ? new MemoryStore() : EmbeddedStore.open(data);
 }
 
+/** Each part takes those that it knows. */
+function limitsOf({ limits = {} }: ServerOptions): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(limits).filter((entry): entry is [string, number] => entry[1] !== undefined),
+  );
+}
+
 function collect(metrics: Metrics, runtime: Runtime, { totals }: Connections): void {
   metrics.collect("gauge", "haulout_sessions_loaded", "Sessions in memory", () => runtime.registry.size);
+  metrics.collect("gauge", "haulout_runs_open", "Runs that have a place", () => runtime.gate.open);
+  metrics.collect("gauge", "haulout_runs_waiting", "Inputs that wait for one", () => runtime.gate.waiting);
   metrics.collect(
     "gauge",
     "haulout_outbox_queued_bytes",

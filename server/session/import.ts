@@ -5,7 +5,6 @@
  */
 import { Mutex } from "async-mutex";
 import { encodeFrame } from "../../protocol/codec.ts";
-import type { Actor } from "../../protocol/content.ts";
 import { eventFrame, type EntryBody, type EventFrame } from "../../protocol/entries.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { ImportedEntry, SessionState } from "../../protocol/frames.ts";
@@ -13,7 +12,7 @@ import { fold } from "../../protocol/state.ts";
 import { MAX_FRAME_BYTES } from "../../protocol/version.ts";
 import type { AppendItem, AppendResult, Grant, KeyRow, Member, Store } from "../store/store.ts";
 import { keyOf } from "./keys.ts";
-import { runEnding } from "./lifecycle.ts";
+import { runEnding, SYSTEM } from "./lifecycle.ts";
 import { indexRow } from "./listing.ts";
 import type { SessionRegistry } from "./registry.ts";
 
@@ -31,7 +30,6 @@ const ENOUGH_BYTES = 64 * 1024;
 /** Where something is open all the time, an append is made anyway. */
 const MOST_ENTRIES = 2000;
 const MOST_BYTES = 4 * 1024 * 1024;
-const SYSTEM: Actor = { kind: "system", id: "system", name: "system", verified: true };
 
 interface Pending {
   readonly entry: EventFrame;

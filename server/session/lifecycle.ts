@@ -12,7 +12,7 @@ import { contentParts } from "../agent/prompt.ts";
 import type { RunContext } from "../agent/context.ts";
 import type { Entry, SessionServices } from "./services.ts";
 
-const SYSTEM: Actor = { kind: "system", id: "system", name: "system", verified: true };
+export const SYSTEM: Actor = { kind: "system", id: "system", name: "system", verified: true };
 
 export type StartedRun = Pick<
   RunContext,

@@ -13,6 +13,7 @@ import type { CallTimings } from "../tool/context.ts";
 import type { Deadlines } from "../tool/deadlines.ts";
 import type { ToolRegistry } from "../tool/registry.ts";
 import type { Router } from "../tool/router.ts";
+import type { RunGate } from "./gate.ts";
 
 /** An entry before it has a place in the log. */
 export interface Entry {
@@ -55,6 +56,7 @@ export interface SessionServices {
   readonly deadlines: Deadlines;
   readonly timings: CallTimings;
   readonly limits: SessionLimits;
+  readonly gate: RunGate;
   readonly log: Log;
   readonly now: () => number;
   /** When this process began, by the same clock: providers of the one before are on their way back for the grace. */

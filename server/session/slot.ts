@@ -10,7 +10,8 @@ import type { Grant } from "../store/store.ts";
 import { Checkpointer } from "./checkpoint.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { Feed } from "./feed.ts";
-import { inputMessage, resumeRun, runEnding, startRun } from "./lifecycle.ts";
+import type { Place } from "./gate.ts";
+import { inputMessage, resumeRun, runEnding, startRun, SYSTEM } from "./lifecycle.ts";
 import type { StartedRun } from "./lifecycle.ts";
 import { planRecovery, unfinishedText } from "./recover.ts";
 import type { Entry, SessionServices } from "./services.ts";
@@ -34,6 +35,7 @@ const MAX_RETRY_MS = 10_000;
 
 interface CurrentRun {
   readonly run: string;
+  readonly place: Place;
   /** Ends the run: its end is logged. */
   readonly end: AbortController;
   /** Leaves the run as it is: nothing more is logged. */
@@ -49,6 +51,8 @@ export class RunSlot {
   /** The session leaves memory. */
   readonly #left = new AbortController();
   #current: CurrentRun | undefined;
+  /** Of the next run, until it begins. */
+  #place: Place | undefined;
   #failures = 0;
 
   constructor(session: SlotSession, services: SessionServices, checkpoint: Checkpoint | undefined) {
@@ -68,6 +72,7 @@ export class RunSlot {
   stop(reason: "lost" | "deleted" | "shutdown"): boolean {
     this.#checkpointer.stop();
     this.#left.abort(reason);
+    this.#place?.leave();
     this.#current?.stop.abort(reason);
     return this.#current !== undefined;
   }
@@ -77,19 +82,31 @@ export class RunSlot {
     return this.#checkpointer.write(grant, { ...this.#checkpointNow(), planned: true });
   }
 
-  /** Starts the next waiting input, if the slot is free. Never throws: what fails here is found again by recovery. */
+  /**
+   * Starts the next waiting input, if the slot is free and as soon as there is a place among the open runs. Never throws:
+   * what fails here is found again by recovery.
+   */
   advance(): void {
     const session = this.#session;
-    if (session.dropped || this.#current !== undefined || session.state.queue.length === 0) return;
+    const [input] = session.state.queue;
+    if (session.dropped || this.#current !== undefined || this.#place !== undefined || input === undefined)
+      return;
     if (this.#services.finishing()) return;
-    session.background(
-      () =>
-        this.#orLater(async () => {
+    const place = (this.#place = this.#services.gate.enter(input.actor ?? SYSTEM));
+    session.background(async () => {
+      if (!(await place.granted)) return;
+      let again = false;
+      try {
+        await this.#orLater(async () => {
           await this.#toolsOfBefore();
-          await session.exclusive(() => this.#startNext());
-        }),
-      "an input could not be started",
-    );
+          again = await session.exclusive(() => this.#startNext(place));
+        });
+      } finally {
+        this.#place = undefined;
+        if (this.#current?.place !== place) place.leave();
+      }
+      if (again) this.advance();
+    }, "an input could not be started");
   }
 
   /** What found no room in the store is tried again: no recovery looks for a session that is in memory. */
@@ -109,22 +126,23 @@ export class RunSlot {
     }
   }
 
-  async #startNext(): Promise<void> {
+  /** True when the input that was next needs another try or was done with at once. */
+  async #startNext(place: Place): Promise<boolean> {
     const { state } = this.#session;
     const input = state.queue[0];
-    if (input === undefined || state.run !== undefined || this.#current !== undefined) return;
-    if (this.#services.finishing()) return;
+    if (input === undefined || state.run !== undefined || this.#current !== undefined) return false;
+    if (this.#services.finishing()) return false;
+    // Somebody else's went first meanwhile: it needs a place of its own.
+    if ((input.actor ?? SYSTEM).id !== place.user) return true;
     const start = startRun(state, input, this.#services);
     await this.#session.append(start.entries);
-    if (start.context === undefined) {
-      queueMicrotask(() => this.advance());
-      return;
-    }
-    void this.#drive(this.#occupy(start.run), start.context);
+    if (start.context === undefined) return true;
+    void this.#drive(this.#occupy(start.run, place), start.context);
+    return false;
   }
 
-  #occupy(run: string): CurrentRun {
-    const current = { run, end: new AbortController(), stop: new AbortController() };
+  #occupy(run: string, place: Place): CurrentRun {
+    const current = { run, place, end: new AbortController(), stop: new AbortController() };
     // Every open call listens, and a step may have hundreds.
     setMaxListeners(0, current.end.signal, current.stop.signal);
     return (this.#current = current);
@@ -190,6 +208,7 @@ export class RunSlot {
     } finally {
       clearTimeout();
       this.#checkpointer.stop();
+      current.place.leave();
       if (this.#current === current) this.#current = undefined;
       session.usedAt = this.#services.now();
       this.advance();
@@ -246,7 +265,7 @@ export class RunSlot {
       await this.#checkpointer.write(grant, { seq: 0, step: 0 });
       session.feed.live.clear();
       if (!goesOn || agent === undefined) return;
-      const current = this.#occupy(run.run);
+      const current = this.#occupy(run.run, this.#services.gate.resume(run.actor ?? SYSTEM));
       void this.#drive(current, resumeRun(session.state, agent, this.#services));
     });
   }

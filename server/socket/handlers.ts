@@ -54,12 +54,12 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
   },
   async send({ runtime, identity }, frame, session) {
     const { store, maxQueue } = runtime;
-    checkPayload("content", frame.content);
+    runtime.checkInput(frame.content);
     if (frame.agent !== undefined) runtime.requireAgent(frame.agent);
     return commands.send(session, identity, frame, { store, maxQueue });
   },
-  async editInput({ identity }, frame, session) {
-    checkPayload("content", frame.content);
+  async editInput({ runtime, identity }, frame, session) {
+    runtime.checkInput(frame.content);
     return commands.editInput(session, identity, frame.input, frame.content);
   },
   withdrawInput: ({ identity }, frame, session) => commands.withdrawInput(session, identity, frame.input),

@@ -4,6 +4,7 @@
  */
 import type { Labels, ToolSpecification } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
+import { measure } from "../../protocol/values.ts";
 import type { Deadlines } from "./deadlines.ts";
 import { isHere, poolKey } from "./pool.ts";
 import type { Offerer, Pool, PooledProvider } from "./pool.ts";
@@ -22,6 +23,10 @@ export interface ProviderOptions {
   graceMs?: number;
   /** The same, when a newer connection of the provider is already there. Default 5 s. */
   supersededGraceMs?: number;
+  /** Tools that one provider may offer at once. Default 512. */
+  maxTools?: number;
+  /** Bytes of their schemas together. Default 4 MiB. */
+  maxSchemaBytes?: number;
 }
 
 export interface Offer {
@@ -40,6 +45,8 @@ export interface Offer {
 export class Providers {
   readonly graceMs: number;
   readonly #supersededGraceMs: number;
+  readonly #maxTools: number;
+  readonly #maxSchemaBytes: number;
   readonly #registry: ToolRegistry;
   readonly #pools: Pools;
   readonly #deadlines: Deadlines;
@@ -51,14 +58,17 @@ export class Providers {
     this.#deadlines = deadlines;
     this.graceMs = options.graceMs ?? 30_000;
     this.#supersededGraceMs = options.supersededGraceMs ?? 5000;
+    this.#maxTools = (options.maxTools ?? 512) || Infinity;
+    this.#maxSchemaBytes = (options.maxSchemaBytes ?? 4 * 2 ** 20) || Infinity;
   }
 
-  /** Adds a provider's tools; all or none. Throws ProtocolError `conflict` or `bad-frame`. */
+  /** Adds a provider's tools; all or none. Throws ProtocolError `conflict`, `bad-frame` or `too-large`. */
   offer(id: string, host: ToolHost, offer: Offer): string[] {
     const names = offer.tools.map((tool) => tool.name);
     const once = new Set<string>();
     const twice = names.find((name) => once.size === once.add(name).size);
     if (twice !== undefined) throw new ProtocolError("bad-frame", `tools: ${twice} is offered twice`);
+    this.#checkRoom(this.#providers.get(id), offer);
     // A tool whose providers are all away, with nothing at work, gives way to another kind of it.
     const giving = offer.tools.flatMap((tool) => {
       const pool = this.#pools.find(offer.scope, tool.name);
@@ -86,6 +96,26 @@ export class Providers {
       this.#pools.check(pool);
     }
     return names;
+  }
+
+  /** What it offers already counts, too. */
+  #checkRoom(provider: PooledProvider | undefined, { tools, scope }: Offer): void {
+    const all = new Map<string, ToolSpecification>();
+    for (const pool of provider?.pools ?? []) {
+      const known = this.#registry.get(pool.scope, pool.name);
+      if (known !== undefined) all.set(poolKey(pool.scope, pool.name), known.specification);
+    }
+    for (const tool of tools) all.set(poolKey(scope, tool.name), tool);
+    let bytes = 0;
+    for (const tool of all.values()) bytes += schemaBytes(tool);
+    const over =
+      all.size > this.#maxTools
+        ? { limit: "maxTools", value: this.#maxTools, given: all.size }
+        : bytes > this.#maxSchemaBytes
+          ? { limit: "maxSchemaBytes", value: this.#maxSchemaBytes, given: bytes }
+          : undefined;
+    if (over !== undefined)
+      throw new ProtocolError("too-large", `tools: over ${over.limit}`, { details: over });
   }
 
   /** Takes tools back (all when no names are given); calls in flight go on. */
@@ -249,4 +279,16 @@ function isForsaken(pool: Pool): boolean {
     if (!provider.draining && provider.leases.size > 0) return false;
   }
   return true;
+}
+
+const measured = new WeakMap<ToolSpecification, number>();
+
+function schemaBytes(tool: ToolSpecification): number {
+  let bytes = measured.get(tool);
+  if (bytes === undefined) {
+    const { inputSchema, outputSchema } = tool;
+    bytes = measure(inputSchema).bytes + (outputSchema === undefined ? 0 : measure(outputSchema).bytes);
+    measured.set(tool, bytes);
+  }
+  return bytes;
 }

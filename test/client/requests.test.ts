@@ -218,7 +218,7 @@ test("a rate-limited request of any kind is sent again, and nothing else before 
     sent.slice(2).map(({ n }) => n),
     [3],
   );
-  clock.advance(1000);
+  clock.advance(2000);
   assert.equal(
     sent.slice(3).map(({ n }) => n),
     [1, 2],

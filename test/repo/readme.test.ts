@@ -184,6 +184,18 @@ test("each limit stands in the code where its table says", () => {
   }
 });
 
+test("what haulout.json may limit is in the table of limits", () => {
+  const named = new Set(
+    tableUnder(page, "Limits").map(([, , place = ""]) => plain(place.split(" ")[1] ?? "")),
+  );
+  const schema = /const limits = z\.strictObject\(\{\n([\s\S]*?)\n\}\);/.exec(
+    source("server/config/limits.ts"),
+  )?.[1];
+  const names = [...(schema ?? "").matchAll(/^ {2}(\w+):/gm)].map(([, name = ""]) => name);
+  assert.ok(names.length > 20);
+  for (const name of names) assert.ok(named.has(name), `${name} is missing`);
+});
+
 /** A file, or all files of a folder. */
 function textOf(path: string): string {
   if (path.endsWith(".ts")) return source(path);

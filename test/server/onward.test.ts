@@ -27,7 +27,7 @@ test(
   { limitMs: 60_000 },
   async () => {
     const store = new MemoryStore();
-    const first = await startRuntime({ store, model: waiting() });
+    const first = await startRuntime({ store, model: waiting(), maxRunsPerUser: 0 });
     const sessions = await Promise.all(Array.from({ length: 700 }, () => first.session()));
     await Promise.all(sessions.map((session) => first.send(session, "go")));
     await until(
@@ -89,7 +89,7 @@ test("an embedder stops a run, once", async () => {
 
 test("who comes is served at once, however long recovery takes", async () => {
   const store = new MemoryStore();
-  const first = await startRuntime({ store, model: waiting() });
+  const first = await startRuntime({ store, model: waiting(), maxRunsPerUser: 0 });
   const open = await first.session();
   await first.send(open, "hello");
   await first.delta(open, "well");

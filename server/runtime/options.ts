@@ -1,0 +1,36 @@
+/**
+ * What a runtime is made with. Owns the shape of these options; their defaults stand where each is used.
+ * Never a part's own options: those are the part's, and here by name.
+ */
+import type { Model } from "../model/model.ts";
+import type { Log } from "../observe/log.ts";
+import type { AttachmentLimits } from "../session/attachments.ts";
+import type { GateOptions } from "../session/gate.ts";
+import type { CommitQueue } from "../store/commit.ts";
+import type { Store } from "../store/store.ts";
+import type { CallTimings } from "../tool/context.ts";
+import type { RouterOptions } from "../tool/router.ts";
+
+export interface RuntimeOptions extends GateOptions, Partial<AttachmentLimits> {
+  /** Where sessions live; a memory store when absent. It is closed with the runtime. */
+  store?: Store;
+  /** The group commit above that store; one with default bounds when absent. */
+  commits?: CommitQueue;
+  /** The model of an agent whose `model` is this name; the runtime's own model when it answers undefined. */
+  models?: (name: string) => Model | undefined;
+  log?: Log;
+  /** Names this process among others. */
+  node?: string;
+  /** ms since 1970. */
+  now?: () => number;
+  /** Inputs that may wait in one session. Default 64. */
+  maxQueue?: number;
+  /** Members of one session. Default 1000. */
+  maxMembers?: number;
+  /** How long a session without readers and work stays in memory, ms. Default 10 000. */
+  idleMs?: number;
+  /** Sessions without an entry for so many days are deleted, unless something is open in them. Absent: never. */
+  retentionDays?: number | undefined;
+  router?: RouterOptions;
+  timings?: CallTimings;
+}
