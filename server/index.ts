@@ -4,6 +4,10 @@
  */
 export { agentDefinition, defineAgent } from "./agent/agent.ts";
 export type { Agent, AgentOptions } from "./agent/agent.ts";
+export type { Authenticate, AuthenticatedUser } from "./auth/custom.ts";
+export type { JwtOptions } from "./auth/jwt.ts";
+export type { ClientRequest, Hello } from "./auth/method.ts";
+export type { TokenGrant } from "./auth/tokens.ts";
 export { composeHooks } from "./hook.ts";
 export type { AgentEvent, EventContext, Hook, ToolRegistrar } from "./hook.ts";
 export { fromLanguageModel } from "./model/aisdk.ts";

@@ -104,6 +104,40 @@ export const CONNECTION_CASES: readonly Case[] = [
     ],
   },
   {
+    name: "a newer connection with another user's instance supersedes nobody",
+    hello: { a: { instance: "twin", user: { id: "ada" } }, b: { instance: "twin", user: { id: "eve" } } },
+    steps: [
+      { send: { type: "listAgents", id: 1 } },
+      { expect: { type: "ok", id: 1 } },
+      { on: "b", send: { type: "listAgents", id: 1 } },
+      { on: "b", expect: { type: "ok", id: 1 } },
+      { send: { type: "listAgents", id: 2 } },
+      { expect: { type: "ok", id: 2 } },
+    ],
+  },
+  {
+    name: "frames that follow hello without waiting are answered in order after welcome",
+    hello: { a: false },
+    steps: [
+      { send: { type: "hello", id: 0, protocol: 1 } },
+      { send: { type: "listAgents", id: 1 } },
+      { send: { type: "detach", id: 2, session: "none" } },
+      { expect: { type: "welcome", id: 0 } },
+      { until: { type: "ok", id: 1 } },
+      { until: { type: "ok", id: 2 } },
+    ],
+  },
+  {
+    name: "a newer token where none is asked for is taken and changes nobody",
+    hello: { a: { user: { id: "ada" } } },
+    steps: [
+      { send: { type: "refreshToken", id: 1, token: "any" } },
+      { expect: { type: "ok", id: 1 } },
+      { send: { type: "refreshToken", id: 2 } },
+      { expect: { type: "error", id: 2, code: "bad-frame" } },
+    ],
+  },
+  {
     name: "several frames in one message are answered, each under its id",
     steps: [
       {

@@ -94,6 +94,12 @@ test("HAULOUT_CONFIG names the file, and one that is not there is an error", () 
 test("HAULOUT_TOKEN is one token with all rights, alone or beside those of the file", () => {
   const admin = { token: "secret", user: "admin", name: "admin", rights: ["admin"] };
   assert.equal(load(undefined, { HAULOUT_TOKEN: "secret" }).auth, { mode: "token", tokens: [admin] });
+  const jwt = { secret: "s".repeat(32) };
+  assert.equal(load({ auth: { mode: "jwt", jwt } }, { HAULOUT_TOKEN: "secret" }).auth, {
+    mode: "jwt",
+    jwt,
+    tokens: [admin],
+  });
   assert.equal(load({ auth: { mode: "none" } }, { HAULOUT_TOKEN: "secret" }).auth, {
     mode: "token",
     tokens: [admin],
@@ -103,6 +109,18 @@ test("HAULOUT_TOKEN is one token with all rights, alone or beside those of the f
     mode: "token",
     tokens: [listed, admin],
   });
+});
+
+test("files are found from where the process was started", () => {
+  const cwd = temporaryDirectory();
+  const jwt = { jwksFile: "keys.json" };
+  writeFileSync(
+    join(cwd, "haulout.json"),
+    JSON.stringify({ tls: { cert: "a.pem", key: "/b.pem" }, auth: { mode: "jwt", jwt } }),
+  );
+  const { tls, auth } = loadConfig({ cwd, env: {} });
+  assert.equal(tls, { cert: join(cwd, "a.pem"), key: "/b.pem" });
+  assert.is(auth?.jwt?.jwksFile, join(cwd, "keys.json"));
 });
 
 test("agents get their defaults", () => {
@@ -168,6 +186,34 @@ const faults: Record<
   "a right that is none": {
     file: { auth: { mode: "token", tokens: [{ token: "t", user: "u", rights: ["create:*", "root"] }] } },
     expected: ["haulout.json: auth.tokens[0].rights[1]: admin, watch, create:<glob> or provide:<glob>"],
+  },
+  "mode jwt without its settings, and those without the mode": {
+    file: { auth: { mode: "jwt" } },
+    expected: ["haulout.json: auth.jwt: needed with mode jwt, and only there"],
+  },
+  "an open door that is closed": {
+    file: { auth: { mode: "token", tokens: [{ token: "t", user: "u" }], open: true } },
+    expected: ['haulout.json: auth.open: of use with mode "none" only'],
+  },
+  "an unknown key of jwt": {
+    file: { auth: { mode: "jwt", jwt: { jwksURL: "https://x/" } } },
+    expected: ['haulout.json: auth.jwt: unknown key "jwksURL"; did you mean "jwksUrl"?'],
+  },
+  "a key set that anybody on the way may change": {
+    file: { auth: { mode: "jwt", jwt: { jwksUrl: "http://127.0.0.1.evil.example/keys" } } },
+    expected: ["haulout.json: auth.jwt.jwksUrl: https:, or http: on a loopback address"],
+  },
+  "an algorithm that is none": {
+    file: { auth: { mode: "jwt", jwt: { secret: "x", algorithms: ["none"] } } },
+    expected: [/^haulout\.json: auth\.jwt\.algorithms\[0\]: .*"RS256"/],
+  },
+  "a base path that is none": {
+    file: { basePath: "/haulout/" },
+    expected: [/^haulout\.json: basePath: a path like \/haulout/],
+  },
+  "a certificate without key": {
+    file: { tls: { cert: "a.pem" } },
+    expected: [/^haulout\.json: tls\.key: /],
   },
   "a file that is no object": { file: "[1]", expected: ["haulout.json: an object is needed"] },
   "several things at once": {
