@@ -28,6 +28,16 @@ export type Position = z.infer<typeof position>;
 export const role = z.enum(["owner", "editor", "approver", "viewer"]);
 export type Role = z.infer<typeof role>;
 
+/** `hash`: of the token's secret, SHA-256 in base64url; the secret itself is nowhere kept. `uses`: how many are left. */
+export const openInvite = z.object({
+  invite: id,
+  role,
+  hash: z.string().length(43),
+  expiresAt: milliseconds,
+  uses: z.int().min(1),
+});
+export type OpenInvite = z.infer<typeof openInvite>;
+
 export const effect = z.enum(["pure", "idempotent", "once"]);
 export type Effect = z.infer<typeof effect>;
 

@@ -15,6 +15,7 @@ import {
   json,
   message,
   milliseconds,
+  openInvite,
   outcome,
   role,
   runReason,
@@ -44,7 +45,14 @@ export const entryBodies = {
     metadata: json.optional(),
   }),
   "session-closed": z.object({ type: z.literal("session-closed") }),
-  "member-changed": z.object({ type: z.literal("member-changed"), user: id, role: role.nullable() }),
+  "member-changed": z.object({
+    type: z.literal("member-changed"),
+    user: id,
+    role: role.nullable(),
+    invite: id.optional(),
+  }),
+  "invite-created": z.object({ type: z.literal("invite-created"), ...openInvite.shape }),
+  "invite-revoked": z.object({ type: z.literal("invite-revoked"), invite: id }),
   "input-queued": z.object({
     type: z.literal("input-queued"),
     input: id,

@@ -137,6 +137,14 @@ export const requests = {
   }),
   grant: request("grant", { session: sessionId, user: userId, role }),
   revoke: request("revoke", { session: sessionId, user: userId }),
+  invite: request("invite", {
+    session: sessionId,
+    role,
+    expiresInMs: z.int().min(1).max(31_536_000_000).optional(),
+    uses: z.int().min(1).max(1000).optional(),
+  }),
+  revokeInvite: request("revokeInvite", { session: sessionId, invite: id }),
+  join: request("join", { token: z.string().max(512) }),
   setPresence: request("setPresence", {
     session: sessionId,
     typing: z.boolean().optional(),
@@ -339,6 +347,7 @@ export const results = {
   createSession: z.object({ session: sessionId, epoch, seq }),
   attach: z.object({
     session: sessionInfo,
+    role: role.optional(),
     channel,
     epoch,
     head: seq,
@@ -366,6 +375,9 @@ export const results = {
   answer: committed,
   grant: committed,
   revoke: committed,
+  invite: z.object({ seq, invite: id, token: z.string(), expiresAt: milliseconds }),
+  revokeInvite: committed,
+  join: z.object({ session: sessionId, role, seq }),
   setPresence: z.object({}),
   refreshToken: z.object({}),
   backup: z.object({ sessions: z.array(backedUp), cursor: cursor.optional() }),

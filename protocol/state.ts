@@ -5,7 +5,7 @@
  */
 import type { EntryBody, EventFrame } from "./entries.ts";
 import type { HistoryMessage, OpenCall, OpenRun, QueuedInput, SessionState } from "./frames.ts";
-import type { Content, MessagePart, Role, SessionInfo, ToolPart, Usage } from "./content.ts";
+import type { Content, MessagePart, OpenInvite, Role, SessionInfo, ToolPart, Usage } from "./content.ts";
 import { measure } from "./values.ts";
 
 /** Messages that a state keeps even when they are older than the last compaction. */
@@ -76,8 +76,17 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
       const members = { ...state.members };
       if (body.role === null) delete members[body.user];
       else members[body.user] = body.role;
-      return { ...state, members };
+      return withInvites({ ...state, members }, (invites) => used(invites, body.invite));
     }
+    case "invite-created": {
+      const { type: _, ...invite } = body;
+      return withInvites(state, (invites) => [
+        ...invites.filter(({ expiresAt }) => expiresAt > entry.at),
+        invite,
+      ]);
+    }
+    case "invite-revoked":
+      return withInvites(state, (invites) => invites.filter(({ invite }) => invite !== body.invite));
     case "input-queued": {
       const input: QueuedInput = {
         input: body.input,
@@ -215,6 +224,21 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
       body satisfies never;
       return state;
   }
+}
+
+function withInvites(
+  state: SessionState,
+  change: (invites: readonly OpenInvite[]) => readonly OpenInvite[],
+): SessionState {
+  const { invites: before = [], ...rest } = state;
+  const invites = change(before);
+  return invites.length === 0 ? rest : { ...rest, invites: [...invites] };
+}
+
+function used(invites: readonly OpenInvite[], id: string | undefined): readonly OpenInvite[] {
+  return invites
+    .map((item) => (item.invite === id ? { ...item, uses: item.uses - 1 } : item))
+    .filter(({ uses }) => uses > 0);
 }
 
 /** A content that a snapshot had cut is whole again. */

@@ -55,6 +55,7 @@ export class Runtime {
   readonly maxQueue: number;
   readonly maxMembers: number;
   readonly #attachments: AttachmentLimits;
+  readonly maxInvites: number;
   readonly log: Log;
   readonly #agents = new Map<string, Agent>();
   readonly #local = new LocalHost();
@@ -79,6 +80,7 @@ export class Runtime {
     this.maxQueue = options.maxQueue ?? 64;
     this.maxMembers = options.maxMembers ?? 1000;
     this.#attachments = attachmentLimits(options);
+    this.maxInvites = options.maxInvites ?? 100;
     this.#deadlines = new Deadlines(now);
     this.router = new Router(this.tools, this.#local, this.#deadlines, options.router);
     this.#local.connect(this.router);

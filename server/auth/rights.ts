@@ -45,6 +45,10 @@ export const FRAME_RIGHTS = {
   deleteSession: { roles: ["owner"] },
   grant: { roles: ["owner"] },
   revoke: { roles: ["owner"] },
+  invite: { roles: ["owner"] },
+  revokeInvite: { roles: ["owner"] },
+  // The token says into which session.
+  join: {},
   offerTools: { roles: ["editor"], right: "provide" },
   withdrawTools: {},
   drain: {},

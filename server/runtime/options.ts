@@ -27,6 +27,8 @@ export interface RuntimeOptions extends GateOptions, Partial<AttachmentLimits> {
   maxQueue?: number;
   /** Members of one session. Default 1000. */
   maxMembers?: number;
+  /** Invitations open in one session. Default 100. */
+  maxInvites?: number;
   /** How long a session without readers and work stays in memory, ms. Default 10 000. */
   idleMs?: number;
   /** Sessions without an entry for so many days are deleted, unless something is open in them. Absent: never. */

@@ -46,7 +46,8 @@ export function revoke(session: Session, caller: Caller, user: string): Promise<
   });
 }
 
-function needRoom({ members }: SessionState, maxMembers: number): void {
+/** Throws ProtocolError `conflict` when there is no place for one more. */
+export function needRoom({ members }: SessionState, maxMembers: number): void {
   if (Object.keys(members).length >= maxMembers)
     throw new ProtocolError("conflict", `${maxMembers} members are here already`, {
       details: { limit: maxMembers },

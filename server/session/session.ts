@@ -65,6 +65,11 @@ export class Session {
     return this.feed.state;
   }
 
+  /** The time that its entries carry, ms since 1970. */
+  now(): number {
+    return this.#services.now();
+  }
+
   get dropped(): boolean {
     return this.#dropped;
   }

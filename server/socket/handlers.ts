@@ -5,10 +5,11 @@
 import type { RequestType } from "../../protocol/frames.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import { checkPayload } from "../../protocol/values.ts";
-import { authorize } from "../session/access.ts";
+import { authorize, roleOf } from "../session/access.ts";
 import * as commands from "../session/commands.ts";
 import { createSession } from "../session/create.ts";
 import { readHistory } from "../session/history.ts";
+import { invite, join, revokeInvite } from "../session/invites.ts";
 import { grant, revoke } from "../session/members.ts";
 import { SERVER_SCOPE } from "../tool/registry.ts";
 import type { Handler } from "./context.ts";
@@ -19,7 +20,10 @@ const HISTORY_LIMIT = 50;
 
 const attach: Handler<"attach"> = async (context, frame, session, reply) => {
   context.attached.set(session.id, session);
-  await session.feed.attach(context.connection, frame, reply);
+  await session.feed.attach(context.connection, frame, (result) => {
+    const role = roleOf(context.identity, session.state);
+    reply(role === undefined ? result : { ...result, role });
+  });
   return undefined;
 };
 
@@ -71,6 +75,9 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
   grant: ({ runtime, identity }, frame, session) =>
     grant(session, identity, frame.user, frame.role, runtime.maxMembers),
   revoke: ({ identity }, frame, session) => revoke(session, identity, frame.user),
+  invite: ({ runtime, identity }, frame, session) => invite(session, identity, frame, runtime),
+  revokeInvite: ({ identity }, frame, session) => revokeInvite(session, identity, frame.invite),
+  join: ({ runtime, identity }, frame) => join(runtime.registry, identity, frame.token, runtime),
   listSessions,
   async history({ runtime, identity }, frame, session) {
     const page = await readHistory(runtime.store, session.state, frame.cursor, frame.limit ?? HISTORY_LIMIT);

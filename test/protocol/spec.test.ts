@@ -99,6 +99,7 @@ const SHAPES: Record<string, z.ZodType> = {
   HistoryMessage: frames.historyMessage,
   CallError: content.callError,
   SessionInfo: content.sessionInfo,
+  OpenInvite: content.openInvite,
   State: frames.sessionState,
   QueuedInput: frames.queuedInput,
   OpenRun: frames.openRun,
