@@ -2,8 +2,9 @@
  * Options that the client's commands share: where the server is, who this is, what is printed. Owns parsing, the
  * environment and the connection that follows from them; prints nothing.
  */
+import { exec, type ExecException } from "node:child_process";
 import { relative } from "node:path";
-import { parseArgs } from "node:util";
+import { parseArgs, promisify } from "node:util";
 import type { ParseArgsConfig } from "node:util";
 import { connect } from "../client.ts";
 import type { Client } from "../client.ts";
@@ -15,13 +16,19 @@ export const DEFAULT_URL = "ws://127.0.0.1:4787/ws";
 
 export const COMMON_HELP = `  --url URL      the server (HAULOUT_URL, else ${DEFAULT_URL})
   --token TOKEN  a token of that server (HAULOUT_TOKEN)
+  --token-command COMMAND
+                 a shell command that prints one; run for each connection, and when a token expires
   --as NAME      who you are, where the server does not ask for a token
   --json         print every frame from the server as a line of JSON, and nothing else
   --help         print this`;
 
+/** How long a token command may take. */
+const TOKEN_COMMAND_MS = 25_000;
+
 const COMMON = {
   url: { type: "string" },
   token: { type: "string" },
+  "token-command": { type: "string" },
   as: { type: "string" },
   json: { type: "boolean" },
   help: { type: "boolean", short: "h" },
@@ -31,7 +38,7 @@ type Extra = NonNullable<ParseArgsConfig["options"]>;
 
 export interface CommonOptions {
   readonly url: string;
-  readonly token: string | undefined;
+  readonly token: NonNullable<ConnectOptions["token"]> | undefined;
   readonly as: string | undefined;
   readonly json: boolean;
   readonly help: boolean;
@@ -55,14 +62,27 @@ export function parse<T extends Extra>(args: string[], extra: T, most: number) {
     const value = values[name];
     return typeof value === "string" && value !== "" ? value : undefined;
   };
+  const command = text("token-command");
   const common: CommonOptions = {
     url: text("url") ?? (process.env["HAULOUT_URL"] || DEFAULT_URL),
-    token: text("token") ?? (process.env["HAULOUT_TOKEN"] || undefined),
+    token:
+      text("token") ??
+      (command === undefined ? undefined : () => tokenOf(command)) ??
+      (process.env["HAULOUT_TOKEN"] || undefined),
     as: text("as"),
     json: values["json"] === true,
     help: values["help"] === true,
   };
   return { common, positionals, text, values };
+}
+
+/** What the command prints. Rejects without it: an error may be shown. */
+async function tokenOf(command: string): Promise<string> {
+  const printed = await promisify(exec)(command, { timeout: TOKEN_COMMAND_MS }).catch((error: unknown) => {
+    const { code, signal } = error as ExecException;
+    throw new Error(`the token command ended with ${signal ?? code}`);
+  });
+  return printed.stdout.trim();
 }
 
 /** Connects as the options say; with `--json` every frame but `ping` goes to stdout from here on. */

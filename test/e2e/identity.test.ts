@@ -2,10 +2,11 @@
  * Identity on a server process: settings that change while it runs, by SIGHUP and by their file, the defences of the door,
  * and that no token and no ticket stands in what it prints.
  */
-import { renameSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { TestServer } from "../support/server.ts";
-import { temporaryDirectory } from "../support/process.ts";
+import { spawnNode, temporaryDirectory } from "../support/process.ts";
+import { compiled } from "../support/root.ts";
 import { assert, suite } from "../support/suite.ts";
 import { until } from "../support/wait.ts";
 import { Wire } from "../support/wire.ts";
@@ -89,6 +90,18 @@ test("a page of another site, and a name that was made to point here, do not get
     assert.is(response.headers.get("access-control-allow-origin"), null);
   }
   await (await attempt({ origin: `http://127.0.0.1:${port}` })).close();
+});
+
+test("a command asks another one for its token, for each connection", async () => {
+  const file = join(temporaryDirectory(), "asked");
+  const command = `echo x >> ${file}; echo ${ANN.token}`;
+  const env = { HAULOUT_URL: server.url };
+  const listing = spawnNode([compiled("server/main.ts"), "sessions", "--token-command", command], { env });
+  assert.is((await listing.exited).code, 0, listing.stderr.join("\n"));
+  assert.is(readFileSync(file, "utf8"), "x\n");
+  const wrong = spawnNode([compiled("server/main.ts"), "sessions", "--token-command", "echo wrong"], { env });
+  assert.is((await wrong.exited).code, 1);
+  assert.match(wrong.stderr.join("\n"), /unauthenticated: the token is not valid/);
 });
 
 test("neither token nor ticket stands in what the server prints", async () => {
