@@ -56,7 +56,7 @@ function absent(context: RunContext, call: OpenCall): RegisteredTool {
   const effect: Effect = call.effect ?? known?.effect ?? "once";
   const timeoutMs = known?.timeoutMs ?? 60_000;
   const specification = { name: call.tool, description: "", inputSchema: {}, effect, timeoutMs };
-  return { scope: SERVER_SCOPE, specification, inProcess: false };
+  return { scope: SERVER_SCOPE, specification, inProcess: false, kind: undefined };
 }
 
 /** Commits the message with its dispatches, runs its calls in parallel, and closes the step with the last result. */

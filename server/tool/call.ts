@@ -17,7 +17,8 @@ const RETRY_WAIT_MS = 1000;
 export function prepareCall(request: CallRequest, services: CallServices, from?: OpenCall): PreparedCall {
   const { router, now } = services;
   const { specification } = request.tool();
-  const effect = from?.effect === "once" ? "once" : specification.effect;
+  // What may have had its effect stays `once`, whatever is offered under the name after a restart.
+  let effect = from?.effect === "once" ? "once" : specification.effect;
   const startedAt = now();
   const deadlineAt =
     from === undefined
@@ -35,6 +36,7 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
   const inFlight = from?.state === "dispatched" || from?.state === "accepted" ? from.provider : undefined;
   const dispatched = (lease: Lease): EntryBody => {
     lease.attempt = ++attempt;
+    if (request.tool().specification.effect === "once") effect = "once";
     ticket.attempts.set(attempt, lease.provider.id);
     return {
       type: "tool-dispatched",
@@ -57,8 +59,6 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
   const { inbox } = ticket;
 
   async function* run(cancel: AbortSignal, stop: AbortSignal): AsyncGenerator<CallEntries, void> {
-    // What may have had its effect before a restart stays so, whatever is offered under the name now.
-    const once = effect === "once";
     const avoid = new Set<string>();
     let lease = first;
     let lost = inFlight !== undefined;
@@ -171,14 +171,14 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
             if (event.attempt !== attempt || accepted) break;
             accepted = true;
             stopAcceptTimer();
-            if (once) pending.push({ type: "tool-accepted", call: request.call, attempt });
+            if (effect === "once") pending.push({ type: "tool-accepted", call: request.call, attempt });
             // A result that is already here goes into the same append.
             if (pending.length > 0 && inbox.waiting === 0) yield pending.splice(0);
             break;
           case "unaccepted":
             if (event.attempt !== attempt || accepted || lease === undefined || lost) break;
             lease.cancel("not-accepted");
-            if (once) break;
+            if (effect === "once") break;
             yield [giveUp("not-accepted")];
             router.wait(ticket, request.tool(), avoid);
             break;
@@ -187,7 +187,8 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
             if (event.attempt !== attempt || lease === undefined || lease.host !== event.host) break;
             lost = true;
             stopAcceptTimer();
-            if (!once && !cancelling) router.wait(ticket, request.tool(), new Set([lease.provider.id]));
+            if (effect !== "once" && !cancelling)
+              router.wait(ticket, request.tool(), new Set([lease.provider.id]));
             break;
           }
           case "returned":
@@ -201,7 +202,7 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
               break;
             }
             const cause = event.type === "returned" ? "forgotten" : "revoked";
-            if (once || cancelling) {
+            if (effect === "once" || cancelling) {
               last = [lostEntry(request.call, attempt, cause), ended(UNKNOWN)];
               break outcome;
             }
@@ -211,7 +212,7 @@ export function prepareCall(request: CallRequest, services: CallServices, from?:
           }
           case "grace-over":
             if (event.attempt !== attempt || lease === undefined) break;
-            if (once || cancelling) {
+            if (effect === "once" || cancelling) {
               last = [lostEntry(request.call, attempt, "disconnected"), ended(UNKNOWN)];
               break outcome;
             }

@@ -27,6 +27,8 @@ export interface PooledProvider extends Provider {
 
 export interface Waiter {
   readonly ticket: Ticket;
+  /** The tool that it was asked of; one of another kind is none for it. */
+  readonly kind: object | undefined;
   avoid: ReadonlySet<string>;
   /** Takes back the end of its wait: for want of anybody who may have it, and because all are busy. */
   stopAlone: (() => void) | undefined;

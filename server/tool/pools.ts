@@ -4,6 +4,7 @@
  */
 import type { ToolSpecification } from "../../protocol/content.ts";
 import type { Deadlines } from "./deadlines.ts";
+import { isSameTool } from "./compatible.ts";
 import { choose, hasHost, hasRoom, poolKey } from "./pool.ts";
 import type { Pool, PooledProvider, Waiter } from "./pool.ts";
 import type { RegisteredTool, Scope, ToolRegistry } from "./registry.ts";
@@ -46,13 +47,26 @@ export class Pools {
   }
 
   of(tool: RegisteredTool): Pool | undefined {
-    return this.find(tool.scope, tool.specification.name);
+    return this.#isAnother(tool) ? undefined : this.find(tool.scope, tool.specification.name);
+  }
+
+  /** Whether the name stands for another kind of tool by now. */
+  #isAnother({ scope, specification, kind }: RegisteredTool): boolean {
+    const now = this.#registry.get(scope, specification.name);
+    return kind !== undefined && now !== undefined && now.kind !== kind;
   }
 
   join(provider: PooledProvider, scope: Scope, specification: ToolSpecification): Pool {
     const pool = this.#open(scope, specification.name);
+    const { kind } = this.#registry.add(scope, specification);
+    const before = pool.offers.get(provider);
+    // Whoever describes it anew comes after those who describe it as before.
+    if (before !== undefined && !isSameTool(before, specification)) pool.offers.delete(provider);
     pool.offers.set(provider, specification);
     provider.pools.add(pool);
+    this.#describe(pool);
+    const others = pool.waiters.filter((waiter) => waiter.kind !== undefined && waiter.kind !== kind);
+    for (const waiter of others) this.#giveUp(waiter, `${pool.name} is another tool now`);
     return pool;
   }
 
@@ -60,8 +74,18 @@ export class Pools {
     pool.offers.delete(provider);
     provider.pools.delete(pool);
     if (pool.offers.size === 0) this.#registry.remove(pool.scope, pool.name);
+    else this.#describe(pool);
     this.check(pool);
     this.#dropIfUnused(pool);
+  }
+
+  /** The tool is described as by the first of those who still offer it: the others accept all that it does. */
+  #describe(pool: Pool): void {
+    const now = this.#registry.get(pool.scope, pool.name)?.specification;
+    const [first] = pool.offers.values();
+    if (now === undefined || first === undefined) return;
+    for (const offered of pool.offers.values()) if (isSameTool(offered, now)) return;
+    this.#registry.replace(pool.scope, first);
   }
 
   /** Reserves the best provider that is free, if there is one now and nobody is before this call. */
@@ -72,6 +96,11 @@ export class Pools {
 
   /** Sends the ticket a `lease` as soon as a provider is free, or `no-provider`. A call that waits keeps its place. */
   wait(ticket: Ticket, tool: RegisteredTool, avoid: ReadonlySet<string>): void {
+    if (this.#isAnother(tool)) {
+      const detail = `${tool.specification.name} is another tool now`;
+      ticket.inbox.push({ type: "no-provider", detail });
+      return;
+    }
     const pool = this.#open(tool.scope, tool.specification.name);
     if (this.#lines.get(ticket) === pool) {
       for (const waiter of pool.waiters) if (waiter.ticket === ticket) waiter.avoid = avoid;
@@ -82,7 +111,7 @@ export class Pools {
         return;
       }
       this.#lines.set(ticket, pool);
-      const waiter: Waiter = { ticket, avoid, stopAlone: undefined, stopBusy: undefined };
+      const waiter: Waiter = { ticket, kind: tool.kind, avoid, stopAlone: undefined, stopBusy: undefined };
       if (this.#maxWaitMs !== undefined) {
         const detail = `all who offer ${pool.name} are busy`;
         waiter.stopBusy = this.#deadlines.after(this.#maxWaitMs, () => this.#giveUp(waiter, detail));

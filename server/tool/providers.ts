@@ -6,6 +6,7 @@ import type { Labels, ToolSpecification } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import { measure } from "../../protocol/values.ts";
 import type { Deadlines } from "./deadlines.ts";
+import { findDifference } from "./compatible.ts";
 import { isHere, poolKey } from "./pool.ts";
 import type { Offerer, Pool, PooledProvider } from "./pool.ts";
 import type { Pools } from "./pools.ts";
@@ -69,11 +70,9 @@ export class Providers {
     const twice = names.find((name) => once.size === once.add(name).size);
     if (twice !== undefined) throw new ProtocolError("bad-frame", `tools: ${twice} is offered twice`);
     this.#checkRoom(this.#providers.get(id), offer);
-    // A tool whose providers are all away, with nothing at work, gives way to another kind of it.
     const giving = offer.tools.flatMap((tool) => {
-      const pool = this.#pools.find(offer.scope, tool.name);
-      const may = pool !== undefined && isForsaken(pool);
-      return this.#registry.admit(offer.scope, tool, may) ? [] : [pool!];
+      this.#registry.admit(offer.scope, tool);
+      return givesWay(this.#pools.find(offer.scope, tool.name), id, tool);
     });
     for (const pool of giving) for (const provider of pool.offers.keys()) this.#pools.leave(provider, pool);
     const provider = this.#open(id);
@@ -83,10 +82,7 @@ export class Providers {
     if (offer.maxConcurrent !== undefined) provider.maxConcurrent = offer.maxConcurrent;
     if (offer.labels !== undefined) provider.labels = offer.labels;
     provider.draining = false;
-    const pools = offer.tools.map((tool) => {
-      this.#registry.add(offer.scope, tool);
-      return this.#pools.join(provider, offer.scope, tool);
-    });
+    const pools = offer.tools.map((tool) => this.#pools.join(provider, offer.scope, tool));
     const again = (offer.working ?? []).map(attemptKey);
     provider.working = new Set(provider.host === host ? [...provider.working, ...again] : again);
     provider.host = host;
@@ -270,11 +266,31 @@ export class Providers {
   }
 }
 
-/** Whether nobody of it takes calls, and nothing is at work or waits for them to come back. */
-function isForsaken(pool: Pool): boolean {
+/**
+ * The pool that an offer of another kind of tool takes the place of, if it does: one without others than the offerer, or
+ * whose providers are all away or draining. Throws ProtocolError `conflict` with the difference while others stand.
+ */
+function givesWay(pool: Pool | undefined, id: string, offered: ToolSpecification): Pool[] {
+  for (const [provider, present] of pool?.offers ?? []) {
+    // Beside others, what it said before is what it takes back.
+    const difference =
+      provider.id === id && pool!.offers.size > 1 ? undefined : findDifference(offered, present);
+    if (difference === undefined) continue;
+    if (isForsaken(pool!, id)) return [pool!];
+    const { field, path } = difference;
+    const where = path === "" ? "" : ` at ${path}`;
+    throw new ProtocolError("conflict", `tool ${offered.name} is offered with another ${field}${where}`, {
+      details: { tool: offered.name, ...difference },
+    });
+  }
+  return [];
+}
+
+/** Whether nobody else of it takes calls, and nothing is at work or waits for them to come back. */
+function isForsaken(pool: Pool, id: string): boolean {
   if (pool.waiters.length > 0) return false;
   for (const provider of pool.offers.keys()) {
-    if (isHere(provider)) return false;
+    if (isHere(provider) && provider.id !== id) return false;
     // What a draining provider has it finishes, whatever is offered then.
     if (!provider.draining && provider.leases.size > 0) return false;
   }

@@ -5,7 +5,7 @@
 import type { ToolOffer, ToolSpecification } from "../../protocol/content.ts";
 import { toolSpecification } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
-import { canonicalSchema, compileSchema } from "./schema.ts";
+import { compileSchema } from "./schema.ts";
 
 /** A session id, or "" for the whole server. */
 export type Scope = string;
@@ -16,6 +16,8 @@ export interface RegisteredTool {
   readonly specification: ToolSpecification;
   /** Registered in this process by a hook or the embedder: no offer may take its place. */
   readonly inProcess: boolean;
+  /** The same for all that may take each other's calls; undefined: whatever is offered under the name. */
+  readonly kind: object | undefined;
 }
 
 export class ToolRegistry {
@@ -28,7 +30,7 @@ export class ToolRegistry {
     this.#check(specification);
     this.#scopes
       .get(SERVER_SCOPE)!
-      .set(specification.name, { scope: SERVER_SCOPE, specification, inProcess: true });
+      .set(specification.name, { scope: SERVER_SCOPE, specification, inProcess: true, kind: {} });
     this.#changed();
   }
 
@@ -37,11 +39,8 @@ export class ToolRegistry {
     return this.get(SERVER_SCOPE, name)?.inProcess === true && this.remove(SERVER_SCOPE, name);
   }
 
-  /**
-   * Whether an offer may enter: throws ProtocolError `conflict` with what stands in its way, `bad-frame` for its schema.
-   * False: it may, in place of another kind of the tool that gives way.
-   */
-  admit(scope: Scope, specification: ToolSpecification, givesWay = false): boolean {
+  /** Throws ProtocolError `conflict` for a name that is the server's, `bad-frame` for a schema that cannot be checked. */
+  admit(scope: Scope, specification: ToolSpecification): void {
     this.#check(specification);
     const { name } = specification;
     const reserved = this.get(SERVER_SCOPE, name);
@@ -50,30 +49,26 @@ export class ToolRegistry {
         details: { tool: name },
       });
     }
-    const present = this.get(scope, name);
-    if (present === undefined) return true;
-    for (const field of ["inputSchema", "outputSchema", "effect"] as const) {
-      if (canonicalSchema(present.specification[field]) !== canonicalSchema(specification[field])) {
-        if (givesWay) return false;
-        throw new ProtocolError("conflict", `tool ${name} is offered with another ${field}`, {
-          details: {
-            tool: name,
-            field,
-            offered: specification[field] ?? null,
-            present: present.specification[field] ?? null,
-          },
-        });
-      }
-    }
-    return true;
   }
 
-  add(scope: Scope, specification: ToolSpecification): void {
+  /** What is offered first stands until it is removed; whoever joins it accepts all that it does. */
+  add(scope: Scope, specification: ToolSpecification): RegisteredTool {
     let tools = this.#scopes.get(scope);
     if (tools === undefined) this.#scopes.set(scope, (tools = new Map()));
-    if (!tools.has(specification.name))
-      tools.set(specification.name, { scope, specification, inProcess: false });
+    let tool = tools.get(specification.name);
+    if (tool === undefined) {
+      tool = { scope, specification, inProcess: false, kind: {} };
+      tools.set(specification.name, tool);
+    }
     this.#changed();
+    return tool;
+  }
+
+  /** The same kind of tool from now on as another of its providers describes it. */
+  replace(scope: Scope, specification: ToolSpecification): void {
+    const tools = this.#scopes.get(scope);
+    const tool = tools?.get(specification.name);
+    if (tool !== undefined) tools?.set(specification.name, { ...tool, specification });
   }
 
   /** Resolves once all the names are there for a session, or once `signal` aborts. */

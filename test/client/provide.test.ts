@@ -209,7 +209,7 @@ test("two schemas under one name are a conflict, and reserved names are refused"
   const second = provider({ user: { id: "other" } });
   const tool = {
     description: "b",
-    input: { type: "object", properties: { x: {} } } as const,
+    input: { type: "object", properties: { x: {} }, required: ["x"] },
     execute: () => 2,
   };
   assert.is((await assert.rejects(second.provideTools({ twice: tool }))).code, "conflict");

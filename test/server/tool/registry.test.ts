@@ -152,44 +152,6 @@ test("a session sees its own tools beside the server's, and no other session's",
   assert.equal(names(registry, [], "ses_1"), ["clock"]);
 });
 
-test("equal schemas agree whatever the order of their keys", () => {
-  offered(SERVER_SCOPE, "work", {
-    inputSchema: { type: "object", properties: { a: {}, b: { type: "string" } } },
-  });
-  registry.admit(
-    SERVER_SCOPE,
-    specification("work", { inputSchema: { properties: { b: { type: "string" }, a: {} }, type: "object" } }),
-  );
-});
-
-test("an offer that differs is a conflict that names the difference", () => {
-  const first = {
-    inputSchema: { type: "object" },
-    outputSchema: { type: "string" },
-    effect: "pure" as const,
-  };
-  offered(SERVER_SCOPE, "work", first);
-  const others: [string, Partial<ToolOffer>][] = [
-    ["inputSchema", { ...first, inputSchema: { type: "array" } }],
-    ["outputSchema", { ...first, outputSchema: { type: "number" } }],
-    ["outputSchema", { inputSchema: first.inputSchema, effect: "pure" }],
-    ["effect", { ...first, effect: "once" }],
-  ];
-  for (const [field, change] of others) {
-    const error = refusal(() => registry.admit(SERVER_SCOPE, specification("work", change)));
-    assert.equal(
-      [error.code, error.details?.["tool"], error.details?.["field"]],
-      ["conflict", "work", field],
-    );
-    assert.equal(Object.keys(error.details ?? {}).sort(), ["field", "offered", "present", "tool"]);
-  }
-});
-
-test("two words for one tool agree", () => {
-  offered(SERVER_SCOPE, "work", { description: "one", timeoutMs: 10 });
-  registry.admit(SERVER_SCOPE, specification("work", { description: "two", timeoutMs: 20 }));
-});
-
 test("a schema that cannot be checked is refused where it is offered, and nothing stays of it", () => {
   const bad = { inputSchema: { type: "no such type" } };
   assert.throws(() => registry.register(offer("a", bad)));
