@@ -42,10 +42,14 @@ interface EarlyResult {
   readonly answer: CallAnswer;
 }
 
-export interface RouterOptions extends PoolOptions, ProviderOptions {}
+export interface RouterOptions extends PoolOptions, ProviderOptions {
+  /** Progress of a call is shown at most so often, the latest; what comes meanwhile is passed over. Default 100 ms. */
+  progressEveryMs?: number;
+}
 
 export class Router {
   readonly #deadlines: Deadlines;
+  readonly #progressEveryMs: number;
   readonly #pools: Pools;
   readonly #providers: Providers;
   readonly #tickets = new Map<string, Ticket>();
@@ -64,6 +68,7 @@ export class Router {
   ) {
     this.#executes = (name) => local.has(name);
     this.#deadlines = deadlines;
+    this.#progressEveryMs = options.progressEveryMs ?? 100;
     this.#pools = new Pools(registry, deadlines, options);
     this.#providers = new Providers(registry, this.#pools, deadlines, options);
     const maxConcurrent = Number.MAX_SAFE_INTEGER;
@@ -112,7 +117,11 @@ export class Router {
   }
 
   progress(id: string, reference: CallReference, progress: JsonValue): void {
-    this.#ticketOf(id, reference)?.onProgress(reference.attempt, progress);
+    const ticket = this.#ticketOf(id, reference);
+    if (ticket === undefined || ticket.answered !== undefined) return;
+    const isPaused = ticket.progress !== undefined;
+    ticket.progress = () => ticket.onProgress(reference.attempt, progress);
+    if (!isPaused) this.#showProgress(ticket);
   }
 
   /** False: no such call is open for this provider, and only the log knows the verdict. */
@@ -148,6 +157,8 @@ export class Router {
   #take(ticket: Ticket, { id, host, reference, answer }: EarlyResult): void {
     if (ticket.affinity) this.#affinity.note(ticket.session, id);
     if (ticket.answered === undefined) {
+      ticket.progress?.();
+      ticket.progress = undefined;
       // These two may end no more than their attempt.
       const { code } = answer.error ?? {};
       if (code !== "not-started" && code !== "cancelled") ticket.answered = reference.attempt;
@@ -180,6 +191,7 @@ export class Router {
       prefer: () => (affinity ? this.#affinity.of(session) : []),
       late: [],
       answered: undefined,
+      progress: undefined,
       stored: undefined,
     };
     const key = callKey(ticket);
@@ -287,6 +299,21 @@ export class Router {
   }
 
   // --- inside ---
+
+  /** What there is now, and after a pause the last of what came meanwhile. */
+  #showProgress(ticket: Ticket): void {
+    ticket.progress?.();
+    const nothing = (): void => {};
+    ticket.progress = nothing;
+    this.#deadlines.after(this.#progressEveryMs, () => {
+      if (ticket.progress === nothing) ticket.progress = undefined;
+      else if (ticket.answered === undefined && this.#isOpen(ticket)) this.#showProgress(ticket);
+    });
+  }
+
+  #isOpen(ticket: Ticket): boolean {
+    return this.#tickets.get(`${ticket.session}/${ticket.call}`) === ticket;
+  }
 
   #ticketOf(id: string, reference: CallReference): Ticket | undefined {
     const ticket = this.#tickets.get(callKey(reference));

@@ -52,6 +52,8 @@ export interface Ticket {
   /** Results that came when the call was being ended by another one; they get their verdict at the end. */
   readonly late: { readonly host: ToolHost; readonly reference: CallReference }[];
   answered: number | undefined;
+  /** Shows the latest progress; undefined while the next one may be shown at once. */
+  progress: (() => void) | undefined;
   /** The attempt whose result is in the log. */
   stored: number | undefined;
 }

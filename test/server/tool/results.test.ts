@@ -4,6 +4,7 @@
  */
 import { bodiesOf, calls as asks, Clock, closeRuntimes } from "../../support/runtime.ts";
 import { assert, suite } from "../../support/suite.ts";
+import { until } from "../../support/wait.ts";
 import { violations } from "../agent/rules.ts";
 import { TestStore } from "../session/stores.ts";
 import { callsOf, TestProvider, tool, waitingModel, type Calls } from "./provider.ts";
@@ -224,6 +225,39 @@ test("progress reaches the readers of the session, and no log", async () => {
   run.by[0].result(call, 1);
   await run.ended();
   await holds(run);
+});
+
+test("of much progress the first and the latest are shown, and the last one before the result", async () => {
+  const clock = new Clock();
+  const run = await callsOf({ now: clock.now });
+  const shown: unknown[] = [];
+  await run.runtime.runtime.registry.with(run.session, (session) =>
+    session.feed.attach(
+      {
+        mayRead: () => true,
+        gone: false,
+        room: () => undefined,
+        deliver: (frame) => {
+          const { type, progress } = JSON.parse(frame.line) as { type: string; progress: unknown };
+          if (type === "toolProgress") shown.push(progress);
+        },
+      },
+      {},
+      () => {},
+    ),
+  );
+  const [a] = run.by;
+  const call = await a.nextCall();
+  for (let n = 1; n <= 50; n++) a.progress(call, n);
+  assert.equal(shown, [1]);
+  clock.advance(120);
+  await until(() => shown.length === 2, 5_000, "the latest");
+  a.progress(call, 51);
+  a.progress(call, 52);
+  a.result(call, "done");
+  a.progress(call, 53);
+  await run.ended();
+  assert.equal(shown, [1, 50, 52]);
 });
 
 test("cancel is confirmed by the provider's word", async () => {
