@@ -4,9 +4,9 @@
  * (session.ts).
  */
 import type { Position, SessionInfo } from "../protocol/content.ts";
-import type { EventFrame } from "../protocol/entries.ts";
+import type { EntryBodyOf, EventFrame } from "../protocol/entries.ts";
 import { ProtocolError } from "../protocol/errors.ts";
-import type { ResultOf, ServerFrame, ServerFrameOf, SessionState } from "../protocol/frames.ts";
+import type { OpenRequest, ResultOf, ServerFrame, ServerFrameOf, SessionState } from "../protocol/frames.ts";
 import { between } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { Emitter } from "./emitter.ts";
@@ -28,6 +28,10 @@ export interface SessionEvents {
   entry: [entry: EventFrame];
   /** Unfinished text that became visible, also by a `live` after a gap. */
   delta: [delta: TextDelta];
+  /** People are asked. What was open before is in the state. */
+  request: [request: OpenRequest];
+  /** A request is resolved: how, and by whom. */
+  resolved: [request: OpenRequest, resolution: EntryBodyOf<"request-resolved">];
   /** The state changed. */
   state: [state: SessionState];
   /** The state was replaced by a snapshot: entries before it may never have been seen here. */
@@ -262,8 +266,22 @@ export class Attachment {
     if (applied !== "applied") return;
     this.events.emit("entry", entry);
     const { state } = this.view;
+    this.#tellRequest(entry, before, state);
     if (state !== undefined && state !== before) this.events.emit("state", state);
     this.events.emit("change");
+  }
+
+  #tellRequest(
+    { event }: EventFrame,
+    before: SessionState | undefined,
+    after: SessionState | undefined,
+  ): void {
+    if (event.type !== "request-opened" && event.type !== "request-resolved") return;
+    const of = event.type === "request-opened" ? after : before;
+    const request = of?.requests.find((item) => item.request === event.request);
+    if (request === undefined) return;
+    if (event.type === "request-opened") this.events.emit("request", request);
+    else this.events.emit("resolved", request, event);
   }
 
   #detached(reason: ServerFrameOf<"detached">["reason"]): void {

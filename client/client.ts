@@ -35,6 +35,8 @@ import { webSocketTransport } from "./transport.ts";
 const REPEATABLE = new Set<RequestType>([
   "send",
   "cancel",
+  "answer",
+  "forget",
   "listSessions",
   "history",
   "listAgents",

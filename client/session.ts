@@ -2,11 +2,12 @@
  * A session in the hands of an application: its live state, its entries as they come, and the commands of a member.
  * Owns the public face alone; attachment.ts keeps it fed and turn.ts follows one input.
  */
-import type { Content, Position, SendMode, SessionInfo } from "../protocol/content.ts";
+import type { Content, JsonValue, Position, SendMode, SessionInfo } from "../protocol/content.ts";
 import type { EventFrame } from "../protocol/entries.ts";
 import { ProtocolError } from "../protocol/errors.ts";
-import type { Partial, ResultOf, ServerFrameOf, SessionState } from "../protocol/frames.ts";
+import type { OpenRequest, Partial, ResultOf, ServerFrameOf, SessionState } from "../protocol/frames.ts";
 import { newId } from "../protocol/ids.ts";
+import type { Remember } from "../protocol/people.ts";
 import { measure } from "../protocol/values.ts";
 import type { Attachment, SessionEvents } from "./attachment.ts";
 import { BoundedQueue } from "./queue.ts";
@@ -79,6 +80,11 @@ export class SessionHandle {
   /** Up to which entry everything was applied; may be kept and given to `attach` as `after`. */
   get position(): Position | undefined {
     return this.#attachment.view.position;
+  }
+
+  /** What waits for people: approvals and questions, the oldest first. */
+  get requests(): readonly OpenRequest[] {
+    return this.state?.requests ?? [];
   }
 
   /** Who else is here, as far as the server says. */
@@ -223,6 +229,53 @@ export class SessionHandle {
     const { at, newSession = newId("ses"), key = newId("key"), ...rest } = options;
     const fields = { session: this.id, newSession, key, ...(at === undefined ? {} : { at }) };
     return (await this.#client.request("fork", fields, rest)).session;
+  }
+
+  /**
+   * Allows the call that waits, with another input where the request is `editable`, and later ones where it says
+   * `remember`. Resolves with the seq of the entry that says it, also when it was said before. Rejects with ProtocolError:
+   * `conflict` (resolved: `details` say how and by whom; or the input was edited meanwhile), `forbidden`, `not-found`,
+   * `bad-frame`.
+   */
+  approve(
+    request: string,
+    options: RequestOptions & {
+      readonly input?: JsonValue;
+      readonly reason?: string;
+      readonly remember?: Remember;
+    } = {},
+  ): Promise<ResultOf<"answer">> {
+    const { input, reason, remember, ...rest } = options;
+    const more = {
+      ...(input === undefined ? {} : { input }),
+      ...(reason === undefined ? {} : { reason }),
+      ...(remember === undefined ? {} : { remember }),
+    };
+    return this.#client.request("answer", { session: this.id, request, decision: "approve", ...more }, rest);
+  }
+
+  /** Refuses the call, or to answer the questions; the model reads the reason. Resolves and rejects as `approve` does. */
+  deny(
+    request: string,
+    options: RequestOptions & { readonly reason?: string } = {},
+  ): Promise<ResultOf<"answer">> {
+    const { reason, ...rest } = options;
+    const more = reason === undefined ? {} : { reason };
+    return this.#client.request("answer", { session: this.id, request, decision: "deny", ...more }, rest);
+  }
+
+  /** Answers questions, by their ids. Resolves and rejects as `approve` does. */
+  answer(
+    request: string,
+    answers: Readonly<Record<string, string | string[]>>,
+    options: RequestOptions = {},
+  ): Promise<ResultOf<"answer">> {
+    return this.#client.request("answer", { session: this.id, request, answers: { ...answers } }, options);
+  }
+
+  /** Takes back an approval that was to hold for later calls (`state.allowances`). Rejects with `not-found`, `forbidden`. */
+  forget(allowance: string, options: RequestOptions = {}): Promise<ResultOf<"forget">> {
+    return this.#client.request("forget", { session: this.id, allowance }, options);
   }
 
   /** A page of messages, oldest first: the newest ones, or with the `cursor` of a page those before it. */

@@ -2,7 +2,7 @@
  * Offering tools: the offers of one client, kept up across connections, and the way of a call to its handler. Owns what
  * is offered and how many calls run at once; what happened to a call is the ledger's (calls.ts).
  */
-import type { Effect, JsonValue, ToolOffer } from "../protocol/content.ts";
+import type { ApprovalRule, Effect, ToolOffer } from "../protocol/content.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import type { ClientFrameInputOf, NoticeType, ServerFrameOf } from "../protocol/frames.ts";
 import { toJsonValue } from "../protocol/values.ts";
@@ -23,7 +23,7 @@ export interface ToolDefinition<S extends Schema = Schema> {
   /** Milliseconds from the call to its deadline (60 000). */
   readonly timeoutMs?: number;
   /** Approval rules, as the server reads them. */
-  readonly approval?: JsonValue;
+  readonly approval?: ApprovalRule;
   /**
    * Does the work; what it returns is the output, as JSON. A throw is the outcome `error` with the error's message and
    * its `code` if that is a string.

@@ -138,6 +138,41 @@ export type SendMode = z.infer<typeof sendMode>;
 export const jsonSchema = z.record(z.string(), json);
 export type JsonSchema = z.infer<typeof jsonSchema>;
 
+/** Members with one of the roles, and the users named; with neither, those whom the kind of request asks by default. */
+export const answerers = z.object({
+  roles: z.array(role).min(1).max(4).optional(),
+  users: z.array(userId).min(1).max(32).optional(),
+});
+export type Answerers = z.infer<typeof answerers>;
+
+/** When people are asked before a call goes out, whom, and what they may do. A key that is not known is refused. */
+export const approvalRule = z
+  .strictObject({
+    mode: z.enum(["never", "always", "when"]),
+    /** With mode `when`: calls whose input fits are asked about. */
+    when: jsonSchema.optional(),
+    by: z
+      .strictObject({
+        ...answerers.shape,
+        /** Whoever sent the run's input may not answer. */
+        notRequester: z.boolean().optional(),
+        /** How many different people must approve; one denial decides. */
+        count: z.int().min(1).max(16).optional(),
+      })
+      .optional(),
+    /** Then it counts as denied. 1 h unless told. */
+    expiresInMs: z.int().min(1).max(2_592_000_000).optional(),
+    /** Whoever approves may change the input. */
+    editable: z.boolean().optional(),
+    /** Whoever approves may have later calls allowed, too. */
+    remember: z.boolean().optional(),
+  })
+  .refine((rule) => (rule.mode === "when") === (rule.when !== undefined), {
+    path: ["when"],
+    message: "a schema, with mode when and no other",
+  });
+export type ApprovalRule = z.infer<typeof approvalRule>;
+
 export const toolSpecification = z.object({
   name: toolName,
   description: z.string().max(16_384).default(""),
@@ -145,7 +180,7 @@ export const toolSpecification = z.object({
   outputSchema: jsonSchema.optional(),
   effect: effect.default("once"),
   timeoutMs: z.int().min(1).max(86_400_000).default(60_000),
-  approval: json.optional(),
+  approval: approvalRule.optional(),
 });
 export type ToolSpecification = z.infer<typeof toolSpecification>;
 /** The same before its defaults are filled in: what a provider writes. */

@@ -25,6 +25,7 @@ import {
   usage,
   verdict,
 } from "./content.ts";
+import { allowance, remember, terms } from "./people.ts";
 
 const attempt = z.int().min(1);
 const runError = z.object({ code: z.string().max(64), message: z.string() });
@@ -112,6 +113,16 @@ export const entryBodies = {
     call: id.optional(),
     subject: json.optional(),
     expiresAt: milliseconds,
+    ...terms,
+    truncated: z.literal(true).optional(),
+  }),
+  "request-answered": z.object({
+    type: z.literal("request-answered"),
+    request: id,
+    input: json.optional(),
+    reason: z.string().optional(),
+    remember: remember.optional(),
+    admin: z.literal(true).optional(),
   }),
   "request-resolved": z.object({
     type: z.literal("request-resolved"),
@@ -122,6 +133,11 @@ export const entryBodies = {
     input: json.optional(),
     by: z.array(actor).optional(),
   }),
+  "approval-remembered": z.object({
+    type: z.literal("approval-remembered"),
+    ...allowance.omit({ seq: true, at: true }).shape,
+  }),
+  "approval-forgotten": z.object({ type: z.literal("approval-forgotten"), allowance: id }),
   "step-finished": z.object({
     type: z.literal("step-finished"),
     run: id,

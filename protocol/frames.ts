@@ -27,6 +27,7 @@ import {
   verdict,
 } from "./content.ts";
 import { ERROR_CODES } from "./errors.ts";
+import { remember } from "./people.ts";
 import { historyMessage, partial, partKind, sessionState } from "./standing.ts";
 import { MAX_TAIL } from "./version.ts";
 
@@ -134,7 +135,9 @@ export const requests = {
     answers: json.optional(),
     reason: z.string().max(4096).optional(),
     input: json.optional(),
+    remember: remember.optional(),
   }),
+  forget: request("forget", { session: sessionId, allowance: id }),
   grant: request("grant", { session: sessionId, user: userId, role }),
   revoke: request("revoke", { session: sessionId, user: userId }),
   invite: request("invite", {
@@ -373,6 +376,7 @@ export const results = {
   withdrawTools: z.object({}),
   drain: z.object({}),
   answer: committed,
+  forget: committed,
   grant: committed,
   revoke: committed,
   invite: z.object({ seq, invite: id, token: z.string(), expiresAt: milliseconds }),

@@ -5,7 +5,7 @@
 
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 
-export type IdPrefix = "ses" | "run" | "msg" | "call" | "req" | "con" | "key" | "ins" | "inv";
+export type IdPrefix = "ses" | "run" | "msg" | "call" | "req" | "alw" | "con" | "key" | "ins" | "inv";
 
 /** A session id is any string of 1–64 of these. */
 export const SESSION_ID = /^[A-Za-z0-9_-]{1,64}$/;

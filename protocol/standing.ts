@@ -21,6 +21,7 @@ import {
   sessionInfo,
   usage,
 } from "./content.ts";
+import { allowance, givenAnswer, terms } from "./people.ts";
 
 export const queuedInput = z.object({
   input: id,
@@ -45,6 +46,8 @@ export const openRun = z.object({
   usage,
   cancelRequested: seq.optional(),
   recovered: z.object({ step: z.int().min(0), attempt: z.int().min(0) }).optional(),
+  waitingSince: milliseconds.optional(),
+  waitedMs: milliseconds.optional(),
 });
 export const finishedRun = z.object({
   run: id,
@@ -64,6 +67,7 @@ export const openCall = z.object({
   provider: id.optional(),
   effect: effect.optional(),
   deadlineAt: milliseconds.optional(),
+  allowedAt: milliseconds.optional(),
 });
 export const openRequest = z.object({
   request: id,
@@ -71,6 +75,9 @@ export const openRequest = z.object({
   call: id.optional(),
   subject: json.optional(),
   expiresAt: milliseconds,
+  ...terms,
+  approvals: z.array(givenAnswer).optional(),
+  truncated: z.literal(true).optional(),
 });
 /** A message of the history with where it stands in the log. */
 export const historyMessage = message.extend({
@@ -92,6 +99,7 @@ export const sessionState = z.object({
   lastRun: finishedRun.optional(),
   calls: z.array(openCall),
   requests: z.array(openRequest),
+  allowances: z.array(allowance).optional(),
   compacted: z.object({ upTo: seq, summary: z.string() }).optional(),
   messages: z.array(historyMessage),
 });

@@ -6,6 +6,7 @@
 import type { EntryBody, EventFrame } from "./entries.ts";
 import type { HistoryMessage, OpenCall, OpenRun, QueuedInput, SessionState } from "./frames.ts";
 import type { Content, MessagePart, OpenInvite, Role, SessionInfo, ToolPart, Usage } from "./content.ts";
+import { answered, clocked, forgotten, remembered } from "./waiting.ts";
 import { measure } from "./values.ts";
 
 /** Messages that a state keeps even when they are older than the last compaction. */
@@ -18,7 +19,10 @@ export const NO_USAGE: Usage = { inputTokens: 0, outputTokens: 0 };
 /** The state after `entry`. The first entry (seq 1) needs no state before it. */
 export function fold(state: SessionState | undefined, entry: EventFrame): SessionState {
   if (state === undefined) return created(entry);
-  const next = { ...applied(state, entry, entry.event), epoch: entry.epoch, seq: entry.seq };
+  const next = clocked(
+    { ...applied(state, entry, entry.event), epoch: entry.epoch, seq: entry.seq },
+    entry.at,
+  );
   const info = describe(next, entry);
   return info === next.session ? next : { ...next, session: info };
 }
@@ -161,7 +165,11 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
       const request = state.requests.find((item) => item.request === body.request);
       const next = { ...state, requests: state.requests.filter((item) => item.request !== body.request) };
       if (request?.call === undefined || request.kind !== "approval") return next;
-      return withToolPart(next, request.call, (part) => ({
+      const allowed =
+        body.decision === "approve"
+          ? withCall(next, request.call, (call) => ({ ...call, allowedAt: entry.at }))
+          : next;
+      return withToolPart(allowed, request.call, (part) => ({
         ...part,
         state: "approval-responded",
         ...(body.input === undefined ? {} : { input: body.input }),
@@ -172,6 +180,12 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
         },
       }));
     }
+    case "request-answered":
+      return answered(state, entry, body);
+    case "approval-remembered":
+      return remembered(state, entry, body);
+    case "approval-forgotten":
+      return forgotten(state, body.allowance);
     case "step-finished":
       if (state.run?.run !== body.run) return state;
       return {

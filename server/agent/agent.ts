@@ -3,7 +3,8 @@
  * see and do never changes while a run holds it. Never runs anything.
  */
 import { z } from "zod";
-import { json, labels, toolName } from "../../protocol/content.ts";
+import { approvalRule, json, labels, toolName } from "../../protocol/content.ts";
+import { checkRule } from "../tool/approval.ts";
 
 export const toolChoice = z.union([
   z.enum(["auto", "none", "required"]),
@@ -29,8 +30,24 @@ export const agentDefinition = z.strictObject({
   providerOptions: z.record(z.string(), z.record(z.string(), json)).optional(),
   /** Sent with each request to a model. Never logged. */
   headers: z.record(z.string(), z.string()).optional(),
-  /** Names of the tools it may see; empty: every server tool and the session's own. */
-  tools: z.array(toolName).default([]),
+  /**
+   * Names of the tools it may see; empty, or `*`: every server tool and the session's own. The built-in `ask`, with which
+   * it asks the people of the session, only where it is named.
+   */
+  tools: z.array(z.union([toolName, z.literal("*")])).default([]),
+  /** When people are asked before a call goes out, by tool; `*` stands for any characters. Joined with the tool's own rule. */
+  approvals: z
+    .record(
+      z.string().regex(/^[A-Za-z0-9_*-]{1,64}$/, "a tool's name, in which * stands for any characters"),
+      approvalRule.superRefine((rule, context) => {
+        try {
+          checkRule(rule);
+        } catch (error) {
+          context.addIssue({ code: "custom", path: ["when"], message: (error as Error).message });
+        }
+      }),
+    )
+    .default({}),
   /** Its calls go only to providers that offered with these labels; in-process tools have none and need none. */
   labels: labels.optional(),
   /** A session's calls go to the provider that served it last, while that has room. */

@@ -4,16 +4,17 @@
  * (tool/call.ts) and never calls a model.
  */
 import type { EntryBody } from "../../protocol/entries.ts";
-import type { Effect } from "../../protocol/content.ts";
+import type { Effect, JsonValue } from "../../protocol/content.ts";
 import type { HistoryMessage, OpenCall } from "../../protocol/frames.ts";
 import { prepareCall } from "../tool/call.ts";
 import type { CallRequest, PreparedCall } from "../tool/context.ts";
 import type { RegisteredTool } from "../tool/registry.ts";
 import { SERVER_SCOPE } from "../tool/registry.ts";
-import { compileSchema } from "../tool/schema.ts";
 import { cleanText } from "./clean.ts";
+import { isEnding } from "./context.ts";
 import type { RunContext, RunOutput } from "./context.ts";
 import type { AskedCall } from "./draft.ts";
+import { askFirst, faultOf, resumeAsked } from "./people.ts";
 
 const MAX_FAULT_TEXT = 4096;
 
@@ -27,8 +28,26 @@ export function resumeCalls(
     const part = message.parts.find((item) => item.type === "dynamic-tool" && item.toolCallId === call.call);
     const input = part?.type === "dynamic-tool" ? (part.input ?? {}) : {};
     const tool = (): RegisteredTool => toolNamed(context, call.tool) ?? absent(context, call);
-    return prepare(context, { call: call.call, tool, input, askedAt: message.at }, call);
+    const request = context.state().requests.find((item) => item.call === call.call);
+    if (request === undefined) {
+      const askedAt = call.allowedAt ?? message.at;
+      return prepare(context, { call: call.call, tool, input, askedAt }, call);
+    }
+    const go = (allowed: JsonValue): PreparedCall => {
+      const asked = { call: call.call, tool, input: allowed, askedAt: context.services.now() };
+      // A tool that is away has its time to come back, as it has for calls that were on their way.
+      return prepare(context, asked, toolNamed(context, call.tool) === undefined ? call : undefined);
+    };
+    return resumeAsked(context, { call: call.call, tool: call.tool, input }, request.request, go);
   });
+}
+
+/** A call that the model just asked for: sent where somebody is free, or behind its request. */
+function prepareNew(context: RunContext, call: AskedCall): PreparedCall {
+  const tool = toolNamed(context, call.tool)!;
+  const go = (input: JsonValue): PreparedCall =>
+    prepare(context, { call: call.call, tool: () => tool, input, askedAt: context.services.now() });
+  return askFirst(context, call, tool, go) ?? go(call.input);
 }
 
 function prepare(
@@ -67,33 +86,28 @@ export async function* executeCalls(
   closing: () => EntryBody[],
 ): AsyncGenerator<RunOutput, void> {
   const prepared: PreparedCall[] = [];
-  /** With the calls sent, and with none of them sent because the run is ending. */
-  const sent = [...said];
-  const unsent = [...said];
-  for (const call of calls) {
-    const refused = refuse(context, call);
-    if (refused !== undefined) {
-      sent.push(refused);
-      unsent.push(refused);
-      continue;
-    }
-    const tool = toolNamed(context, call.tool)!;
-    const askedAt = context.services.now();
-    const ready = prepare(context, { call: call.call, tool: () => tool, input: call.input, askedAt });
-    sent.push(...ready.entries);
-    unsent.push(withoutDispatch(call, "cancelled", "the run was cancelled"));
-    prepared.push(ready);
-  }
   let go = false;
   let committed = false;
   try {
     yield commit(() => {
-      go = prepared.length > 0 && !isEnding(context);
-      return go ? sent : [...unsent, ...closing()];
+      const ending = isEnding(context);
+      const entries = [...said];
+      for (const call of calls) {
+        const refused = refuse(context, call);
+        if (refused !== undefined) entries.push(refused);
+        else if (ending) entries.push(withoutDispatch(call, "cancelled", "the run was cancelled"));
+        else {
+          const ready = prepareNew(context, call);
+          prepared.push(ready);
+          entries.push(...ready.entries);
+        }
+      }
+      go = prepared.length > 0;
+      return go ? entries : [...entries, ...closing()];
     });
     committed = true;
   } finally {
-    if (!committed || !go) for (const ready of prepared) ready.discard();
+    if (!committed) for (const ready of prepared) ready.discard();
   }
   if (go) yield* runCalls(context, prepared, closing);
 }
@@ -124,11 +138,17 @@ export async function* runCalls(
       }
       if (context.stop.aborted) return;
       const { value } = result;
-      yield commit(() => {
-        const entries = typeof value === "function" ? value() : value;
-        if (entries.some((entry) => entry.type === "tool-result")) open--;
-        return open === 0 ? [...entries, ...closing()] : entries;
-      });
+      const { entries: read, ...told } =
+        Array.isArray(value) || typeof value === "function" ? { entries: value } : value;
+      yield {
+        type: "commit",
+        ...told,
+        entries: () => {
+          const entries = typeof read === "function" ? read() : read;
+          if (entries.some((entry) => entry.type === "tool-result")) open--;
+          return open === 0 ? [...entries, ...closing()] : entries;
+        },
+      };
       advance(generator);
     }
   } finally {
@@ -137,18 +157,13 @@ export async function* runCalls(
   }
 }
 
-/** Whether this run is to end as cancelled or at its deadline. The log decides: it knows of a cancel before the signal. */
-export function isEnding(context: RunContext): boolean {
-  return context.end.aborted || context.state().run?.cancelRequested !== undefined;
-}
-
 /** The outcome of a call that cannot be dispatched at all. */
 function refuse(context: RunContext, call: AskedCall): EntryBody | undefined {
   const tool = toolNamed(context, call.tool);
   if (tool === undefined) {
     return withoutDispatch(call, "unavailable", `there is no tool ${call.tool} in this run`);
   }
-  const fault = call.fault ?? compileSchema(tool.specification.inputSchema)(call.input);
+  const fault = call.fault ?? faultOf(tool, call.input);
   return fault === undefined ? undefined : withoutDispatch(call, "invalid-input", fault);
 }
 

@@ -1,6 +1,6 @@
 /**
- * What a run is given and what it yields. Owns the two shapes between the loop and the session that drives it; nothing
- * here acts.
+ * What a run is given and what it yields. Owns the two shapes between the loop and the session that drives it, and the
+ * one question that both ask of them; nothing here acts.
  */
 import type { EntryBody } from "../../protocol/entries.ts";
 import type { Actor } from "../../protocol/content.ts";
@@ -8,6 +8,7 @@ import type { PartKind, SessionState } from "../../protocol/frames.ts";
 import type { Model } from "../model/model.ts";
 import type { CallServices } from "../tool/context.ts";
 import type { RegisteredTool } from "../tool/registry.ts";
+import type { Answers } from "../tool/request.ts";
 import type { Agent } from "./agent.ts";
 
 export interface RunContext {
@@ -22,6 +23,8 @@ export interface RunContext {
   /** Who sent the input; what the run does, it does in this name. */
   readonly actor: Actor;
   readonly services: CallServices;
+  /** What people say to the run's requests. */
+  readonly answers: Answers;
   /** True: the log already has a part of this run, and it goes on where that ends. */
   readonly resumed: boolean;
   /** The committed state, as of now. */
@@ -39,8 +42,16 @@ export interface RunContext {
 }
 
 export type RunOutput =
-  /** `entries` is asked under the session's lock, so that it sees what is committed. */
-  | { readonly type: "commit"; readonly entries: () => EntryBody[] }
+  /**
+   * `entries` is asked under the session's lock, so that it sees what is committed; `committed` is told the seq of the
+   * first. `actor`: whose words the requests' entries among them are.
+   */
+  | {
+      readonly type: "commit";
+      readonly entries: () => EntryBody[];
+      readonly actor?: Actor | undefined;
+      readonly committed?: (seq: number) => void;
+    }
   | {
       readonly type: "part";
       readonly message: string;
@@ -50,3 +61,8 @@ export type RunOutput =
       readonly tool?: string;
     }
   | { readonly type: "delta"; readonly message: string; readonly part: number; readonly text: string };
+
+/** Whether this run is to end as cancelled or at its deadline. The log decides: it knows of a cancel before the signal. */
+export function isEnding(context: RunContext): boolean {
+  return context.end.aborted || context.state().run?.cancelRequested !== undefined;
+}

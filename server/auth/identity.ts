@@ -62,7 +62,7 @@ export function allows(identity: Pick<Identity, "rights">, kind: RightKind, name
 }
 
 /** Whether a glob, in which only `*` is special, matches the whole text. Linear in both. */
-function matches(glob: string, text: string): boolean {
+export function matches(glob: string, text: string): boolean {
   const [first = "", ...rest] = glob.split("*");
   const last = rest.pop();
   if (last === undefined) return text === first;

@@ -40,7 +40,9 @@ export const FRAME_RIGHTS = {
   compact: { roles: ["editor"] },
   fork: { roles: ["editor"], right: "create" },
   updateSession: { roles: ["editor"] },
-  answer: { roles: ["approver", "editor"] },
+  // Whom a request asks stands in the request (tool/approval.ts), and may be any member.
+  answer: { roles: ["viewer"] },
+  forget: { roles: ["viewer"] },
   close: { roles: ["owner"] },
   deleteSession: { roles: ["owner"] },
   grant: { roles: ["owner"] },
@@ -56,9 +58,6 @@ export const FRAME_RIGHTS = {
   callProgress: { ownCalls: true },
   callResult: { ownCalls: true },
 } as const satisfies Record<ClientFrameType, FrameRight>;
-
-/** Of requests that are answered, an approval is not for editors: whoever asks is not to be the one who allows. */
-export const APPROVAL_ROLE: Role = "approver";
 
 const INCLUDES: Readonly<Record<Role, readonly Role[]>> = {
   owner: ["owner", "editor", "approver", "viewer"],

@@ -8,7 +8,7 @@ import { ProtocolError } from "../../protocol/errors.ts";
 import type { ClientFrameType, SessionState } from "../../protocol/frames.ts";
 import { roleOf as memberRole } from "../../protocol/state.ts";
 import { allows, type Identity } from "../auth/identity.ts";
-import { APPROVAL_ROLE, includes, rightOf } from "../auth/rights.ts";
+import { includes, rightOf } from "../auth/rights.ts";
 
 /** Somebody who asks: their actor, and their rights on the server. */
 export type Caller = Pick<Identity, "actor" | "rights">;
@@ -35,12 +35,6 @@ export function authorize(caller: Caller, state: SessionState, frame: ClientFram
   const { roles = [] } = rightOf(frame);
   if (roles.some((role) => mayAs(role, caller, state))) return;
   throw forbidden(`${frame} needs the role ${roles.join(" or ")} here`);
-}
-
-/** Throws ProtocolError `forbidden` for one who may answer questions only. */
-export function authorizeApproval(caller: Caller, state: SessionState): void {
-  if (!mayAs(APPROVAL_ROLE, caller, state))
-    throw forbidden(`an approval needs the role ${APPROVAL_ROLE} here`);
 }
 
 export function forbidden(message: string): ProtocolError {

@@ -72,7 +72,7 @@ export async function send(
       interrupted = run.run;
       if (run.cancelRequested === undefined) entries.push(cancelEntry(run.run, caller));
     }
-    const appended = await session.append(entries, [{ user, key }]);
+    const appended = await session.append(entries);
     if (appended.duplicate) {
       interrupted = undefined;
       return repeated(session, services.store, appended.seq, request);

@@ -24,6 +24,7 @@ export function mustIndex(before: SessionState, after: SessionState): boolean {
   return (
     isOpen(before) !== isOpen(after) ||
     before.members !== after.members ||
+    before.session.requests !== after.session.requests ||
     before.session.title !== after.session.title ||
     before.session.metadata !== after.session.metadata ||
     (before.session.state === "closed") !== (after.session.state === "closed")

@@ -14,6 +14,7 @@ import { mayAs } from "./access.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { Compactor } from "./compact.ts";
 import { Feed } from "./feed.ts";
+import { keyOf } from "./keys.ts";
 import { indexRow, mustIndex } from "./listing.ts";
 import { RunSlot } from "./slot.ts";
 import { encodeState } from "./snapshot.ts";
@@ -84,10 +85,10 @@ export class Session {
 
   /**
    * Appends entries of one cause; only inside `exclusive`. They are durable and published when it resolves.
-   * With `keys`, a known key writes nothing and answers `duplicate`. Throws ProtocolError `unavailable` when the store
+   * With a key that is known (keys.ts) nothing is written, and the answer is `duplicate`. Throws ProtocolError `unavailable` when the store
    * could not take them; then the session has left memory.
    */
-  async append(entries: readonly Entry[], keys?: readonly Omit<KeyRow, "seq">[]): Promise<Appended> {
+  async append(entries: readonly Entry[]): Promise<Appended> {
     const grant = await this.claim();
     const before = this.state;
     let after = before;
@@ -110,12 +111,16 @@ export class Session {
       after = fold(after, entry);
       return { entry, bytes, run: after.run ?? open };
     });
+    const keys = committed.flatMap(({ entry }): KeyRow[] => {
+      const key = keyOf(entry);
+      return key === undefined ? [] : [{ ...key, seq: entry.seq }];
+    });
     const result = await this.#services.commits.append({
       id: this.id,
       epoch: grant.epoch,
       expectedSeq: before.seq,
       entries: committed.map(({ bytes }) => bytes),
-      ...(keys === undefined ? {} : { keys: keys.map((key) => ({ ...key, seq: before.seq + 1 })) }),
+      ...(keys.length === 0 ? {} : { keys }),
       ...(mustIndex(before, after) ? { index: indexRow(after) } : {}),
     });
     if (result.status === "duplicate") return { duplicate: true, seq: result.seq };

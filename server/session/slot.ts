@@ -4,7 +4,7 @@
  */
 import { setMaxListeners } from "node:events";
 import type { EntryBody } from "../../protocol/entries.ts";
-import type { SessionState } from "../../protocol/frames.ts";
+import type { OpenRun, SessionState } from "../../protocol/frames.ts";
 import { runAgent } from "../agent/run.ts";
 import type { Grant } from "../store/store.ts";
 import { Checkpointer } from "./checkpoint.ts";
@@ -14,6 +14,9 @@ import type { Place } from "./gate.ts";
 import { inputMessage, resumeRun, runEnding, startRun, SYSTEM } from "./lifecycle.ts";
 import type { StartedRun } from "./lifecycle.ts";
 import { planRecovery, unfinishedText } from "./recover.ts";
+import { Answers, RequestSettled } from "../tool/request.ts";
+import type { Answer } from "../tool/decision.ts";
+import { SessionDropped } from "./services.ts";
 import type { Entry, SessionServices } from "./services.ts";
 
 /** What the slot needs of its session. */
@@ -33,9 +36,13 @@ export interface SlotSession {
 const FIRST_RETRY_MS = 100;
 const MAX_RETRY_MS = 10_000;
 
+/** Entries that are the words of whoever answered. */
+const ANSWERS: ReadonlySet<string> = new Set(["request-answered", "request-resolved", "approval-remembered"]);
+
 interface CurrentRun {
   readonly run: string;
   readonly place: Place;
+  readonly answers: Answers;
   /** Ends the run: its end is logged. */
   readonly end: AbortController;
   /** Leaves the run as it is: nothing more is logged. */
@@ -142,22 +149,39 @@ export class RunSlot {
   }
 
   #occupy(run: string, place: Place): CurrentRun {
-    const current = { run, place, end: new AbortController(), stop: new AbortController() };
+    const current = {
+      run,
+      place,
+      answers: new Answers(),
+      end: new AbortController(),
+      stop: new AbortController(),
+    };
     // Every open call listens, and a step may have hundreds.
     setMaxListeners(0, current.end.signal, current.stop.signal);
     return (this.#current = current);
   }
 
   async #drive(current: CurrentRun, context: StartedRun): Promise<void> {
-    const { run, end, stop } = current;
+    const { run, answers, end, stop } = current;
     const session = this.#session;
     const { feed } = session;
     const { log, deadlines, router, timings, now } = this.#services;
     let clearTimeout = (): void => {};
+    let timed: OpenRun | undefined;
+    /** The run's time stands still while nothing but people is waited for. */
+    const time = (): void => {
+      const open = session.state.run;
+      const same = timed?.waitingSince === open?.waitingSince && timed?.waitedMs === open?.waitedMs;
+      if (open === undefined || (timed !== undefined && same)) return;
+      timed = open;
+      clearTimeout();
+      const { startedAt, waitingSince, waitedMs = 0 } = open;
+      const at = startedAt + waitedMs + context.agent.runTimeoutMs;
+      clearTimeout = waitingSince === undefined ? deadlines.at(at, () => end.abort("deadline")) : () => {};
+    };
     try {
       const grant = await session.exclusive(() => session.claim());
-      const { startedAt = now() } = session.state.run ?? {};
-      clearTimeout = deadlines.at(startedAt + context.agent.runTimeoutMs, () => end.abort("deadline"));
+      time();
       const loop = runAgent({
         ...context,
         services: {
@@ -168,6 +192,7 @@ export class RunSlot {
           onProgress: (call, attempt, progress) =>
             feed.broadcast({ type: "toolProgress", session: session.id, call, attempt, progress }),
         },
+        answers,
         state: () => session.state,
         toolsAgain: () => this.#toolsAgain(current),
         joinSteers: () => this.#joinSteers(run),
@@ -179,10 +204,18 @@ export class RunSlot {
       for await (const output of loop) {
         if (stop.signal.aborted) break;
         if (output.type === "commit") {
+          const { actor, committed } = output;
           await session.exclusive<unknown>(() => {
-            const entries = output.entries().map((body) => ({ body, run }));
-            return entries.length === 0 ? Promise.resolve() : session.append(entries);
+            const entries = output
+              .entries()
+              .map((body) =>
+                actor !== undefined && ANSWERS.has(body.type) ? { body, run, actor } : { body, run },
+              );
+            if (entries.length === 0) return Promise.resolve();
+            const appended = session.append(entries);
+            return committed === undefined ? appended : appended.then(({ seq }) => committed(seq));
           });
+          time();
         } else if (output.type === "part") {
           const { message, part, kind, call, tool } = output;
           feed.live.begin(run, message, part, kind, call, tool);
@@ -207,6 +240,8 @@ export class RunSlot {
       }
     } finally {
       clearTimeout();
+      // Whoever finds the session again is told how its request stands.
+      answers.close(new SessionDropped(session.id));
       this.#checkpointer.stop();
       current.place.leave();
       if (this.#current === current) this.#current = undefined;
@@ -234,6 +269,16 @@ export class RunSlot {
       this.#services.log.error({ session: session.id, run, err: fault }, "a failed run could not be ended");
       session.drop("a run without its end");
     }
+  }
+
+  /**
+   * Hands an answer to the open run, taken up first if nobody drives it; resolves with the seq of the entry that says it.
+   * Rejects with ProtocolError, RequestSettled when the request was resolved, SessionDropped.
+   */
+  async answer(request: string, answer: Answer): Promise<number> {
+    if (this.#current === undefined) await this.recover();
+    if (this.#current === undefined) throw new RequestSettled(request);
+    return this.#current.answers.submit(request, answer);
   }
 
   /** Ends the current run, when `run` names it; its end is logged by the loop. */

@@ -3,7 +3,13 @@
  * be folded from its first entry. Owns both forms; never decides when one is taken.
  */
 import { decodeTrusted, encodeFrame } from "../../protocol/codec.ts";
-import type { HistoryMessage, QueuedInput, ResultOf, SessionState } from "../../protocol/frames.ts";
+import type {
+  HistoryMessage,
+  OpenRequest,
+  QueuedInput,
+  ResultOf,
+  SessionState,
+} from "../../protocol/frames.ts";
 import { cut, messageSize } from "../../protocol/state.ts";
 import type { MessageSize } from "../../protocol/state.ts";
 import { cutText, measure } from "../../protocol/values.ts";
@@ -13,13 +19,15 @@ import { MAX_FRAME_BYTES, MAX_FRAME_ITEMS, SNAPSHOT_QUEUED_CONTENT } from "../..
 const ENVELOPE: MessageSize = { bytes: 4096, items: 64 };
 /** A part smaller than this stays in a message that is cut. */
 const MIN_CUT: MessageSize = { bytes: 1024, items: 16 };
+/** What whole requests may take of a snapshot. */
+const REQUESTS_ROOM: MessageSize = { bytes: 256 * 1024, items: 4000 };
 /** Raised whenever fold changes what it makes of entries; an older body is then folded anew. */
 const FOLD_VERSION = 1;
 
 /** The state as `attach` sends it: queued contents cut, then as many of the last `tail` messages as fit. */
 export function snapshotFor(state: SessionState, tail: number): NonNullable<ResultOf<"attach">["snapshot"]> {
   const queue = state.queue.map(cutQueued);
-  const shown = { ...cut(state, tail), queue };
+  const shown = { ...cut(state, tail), queue, requests: cutRequests(state.requests) };
   const base = measure({ ...shown, messages: [] });
   const messages = newestThatFit(shown.messages, frameRoom(base));
   return { epoch: state.epoch, seq: state.seq, state: { ...shown, messages } };
@@ -59,6 +67,19 @@ function cutQueued(item: QueuedInput): QueuedInput {
   if (measure(item.content).bytes <= SNAPSHOT_QUEUED_CONTENT) return item;
   const text = item.content.map((part) => (part.type === "text" ? part.text : `[${part.type}]`)).join(" ");
   return { ...item, content: cutText(text, SNAPSHOT_QUEUED_CONTENT), truncated: true };
+}
+
+/** The first requests whole, as far as there is room for them; of the others that they are, and until when. */
+function cutRequests(requests: readonly OpenRequest[]): OpenRequest[] {
+  let { bytes, items } = REQUESTS_ROOM;
+  return requests.map((request) => {
+    const size = measure(request);
+    bytes -= size.bytes;
+    items -= size.items;
+    if (bytes >= 0 && items >= 0) return request;
+    const { request: id, kind, call, expiresAt } = request;
+    return { request: id, kind, ...(call === undefined ? {} : { call }), expiresAt, truncated: true };
+  });
 }
 
 /** The message, without those inputs and outputs that make it larger than the room, largest first. */

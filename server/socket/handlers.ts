@@ -6,6 +6,7 @@ import type { RequestType } from "../../protocol/frames.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import { checkPayload } from "../../protocol/values.ts";
 import { authorize, roleOf } from "../session/access.ts";
+import { answer, forget } from "../session/answer.ts";
 import * as commands from "../session/commands.ts";
 import { createSession } from "../session/create.ts";
 import { readHistory } from "../session/history.ts";
@@ -68,6 +69,12 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
   },
   withdrawInput: ({ identity }, frame, session) => commands.withdrawInput(session, identity, frame.input),
   cancel: ({ identity }, frame, session) => commands.cancel(session, identity, frame.run),
+  async answer({ runtime, identity }, frame, session) {
+    checkPayload("answers", frame.answers);
+    checkPayload("input", frame.input);
+    return answer(session, identity, frame, runtime.store);
+  },
+  forget: ({ identity }, frame, session) => forget(session, identity, frame.allowance),
   async updateSession({ identity }, frame, session) {
     checkPayload("metadata", frame.metadata);
     return commands.update(session, identity, frame);

@@ -14,7 +14,11 @@ import type { Lease } from "./ticket.ts";
 const RETRY_WAIT_MS = 1000;
 
 /** `from`: the call as the log left it; an attempt that was dispatched waits for its provider to come back. */
-export function prepareCall(request: CallRequest, services: CallServices, from?: OpenCall): PreparedCall {
+export function prepareCall(
+  request: CallRequest,
+  services: CallServices,
+  from?: OpenCall,
+): PreparedCall<CallEntries> {
   const { router, now } = services;
   const { specification } = request.tool();
   // What may have had its effect stays `once`, whatever is offered under the name after a restart.

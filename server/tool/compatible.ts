@@ -9,7 +9,7 @@ import { canonicalSchema } from "./schema.ts";
 
 /** Where two kinds of a tool do not agree. `path`: a JSON pointer into the field; values are cut to be shown. */
 export interface Difference {
-  readonly field: "effect" | "inputSchema" | "outputSchema";
+  readonly field: "effect" | "approval" | "inputSchema" | "outputSchema";
   readonly path: string;
   readonly offered: JsonValue;
   readonly present: JsonValue;
@@ -64,6 +64,15 @@ export function findDifference(
 ): Difference | undefined {
   if (offered.effect !== present.effect)
     return { field: "effect", path: "", offered: offered.effect, present: present.effect };
+  // Neither is the stricter by a glance, and nobody is to be asked less than a provider wants.
+  if (!isSame(offered.approval as JsonValue, present.approval as JsonValue)) {
+    return {
+      field: "approval",
+      path: "",
+      offered: shown((offered.approval ?? null) as JsonValue),
+      present: shown((present.approval ?? null) as JsonValue),
+    };
+  }
   const input = findRefusal(offered.inputSchema, present.inputSchema);
   if (input !== undefined) {
     const { path, wide, narrow } = input;
@@ -84,6 +93,7 @@ export function findDifference(
 export function isSameTool(one: ToolSpecification, other: ToolSpecification): boolean {
   return (
     one.effect === other.effect &&
+    isSame(one.approval as JsonValue, other.approval as JsonValue) &&
     isSame(one.inputSchema, other.inputSchema) &&
     isSame(one.outputSchema, other.outputSchema)
   );

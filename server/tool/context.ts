@@ -35,6 +35,14 @@ export interface CallRequest {
 
 /** Entries to commit; a function is asked under the session's lock, so that it sees what is committed. */
 export type CallEntries = EntryBody[] | (() => EntryBody[]);
+/** The same with who caused them, told the first one's seq when they are committed. */
+export type CallStep =
+  | CallEntries
+  | {
+      readonly entries: () => EntryBody[];
+      readonly actor: Actor | undefined;
+      readonly committed: (seq: number) => void;
+    };
 
 export interface CallServices {
   readonly router: Router;
@@ -45,11 +53,11 @@ export interface CallServices {
 }
 
 /** A call that may be begun: its first provider is reserved where one is free. */
-export interface PreparedCall {
+export interface PreparedCall<Step = CallStep> {
   /** What goes into the append of the call's message. */
   readonly entries: EntryBody[];
   /** Runs the call; to be started only when `entries` are committed. Aborting `cancel` cancels it, `stop` leaves it open. */
-  run(cancel: AbortSignal, stop: AbortSignal): AsyncGenerator<CallEntries, void>;
+  run(cancel: AbortSignal, stop: AbortSignal): AsyncGenerator<Step, void>;
   /** Gives back what was reserved, when the entries were not committed. Instead of `run`. */
   discard(): void;
 }

@@ -5,6 +5,8 @@
 import type { ToolOffer, ToolSpecification } from "../../protocol/content.ts";
 import { toolSpecification } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
+import { checkRule } from "./approval.ts";
+import { ASK } from "./ask.ts";
 import { compileSchema } from "./schema.ts";
 
 /** A session id, or "" for the whole server. */
@@ -20,6 +22,19 @@ export interface RegisteredTool {
   readonly kind: object | undefined;
 }
 
+/** In a filter: every tool but those that must be named. */
+export const ALL = "*";
+const ASK_TOOL: RegisteredTool = {
+  scope: SERVER_SCOPE,
+  specification: ASK,
+  inProcess: true,
+  kind: undefined,
+};
+
+function reserved(name: string): ProtocolError {
+  return new ProtocolError("conflict", `tool ${name} is the server's own name`, { details: { tool: name } });
+}
+
 export class ToolRegistry {
   readonly #waiting = new Set<() => void>();
   readonly #scopes = new Map<Scope, Map<string, RegisteredTool>>([[SERVER_SCOPE, new Map()]]);
@@ -27,6 +42,7 @@ export class ToolRegistry {
   /** Registers an in-process tool; an earlier one of the name is replaced. Throws for a schema that cannot be checked. */
   register(tool: ToolOffer): void {
     const specification = toolSpecification.parse(tool);
+    if (specification.name === ASK.name) throw reserved(ASK.name);
     this.#check(specification);
     this.#scopes
       .get(SERVER_SCOPE)!
@@ -43,12 +59,8 @@ export class ToolRegistry {
   admit(scope: Scope, specification: ToolSpecification): void {
     this.#check(specification);
     const { name } = specification;
-    const reserved = this.get(SERVER_SCOPE, name);
-    if (reserved !== undefined && (reserved.inProcess || scope !== SERVER_SCOPE)) {
-      throw new ProtocolError("conflict", `tool ${name} is the server's own name`, {
-        details: { tool: name },
-      });
-    }
+    const own = this.get(SERVER_SCOPE, name);
+    if (own !== undefined && (own.inProcess || scope !== SERVER_SCOPE)) throw reserved(name);
   }
 
   /** What is offered first stands until it is removed; whoever joins it accepts all that it does. */
@@ -96,25 +108,27 @@ export class ToolRegistry {
   }
 
   get(scope: Scope, name: string): RegisteredTool | undefined {
+    if (name === ASK.name) return scope === SERVER_SCOPE ? ASK_TOOL : undefined;
     return this.#scopes.get(scope)?.get(name);
   }
 
-  /** The tools of a session as an agent sees them: an empty filter is the server's and the session's own. Sorted by name. */
+  /**
+   * The tools of a session as an agent sees them, sorted by name. An empty filter, or `*` in one, is the server's and the
+   * session's own; `ask` is there only where it is named.
+   */
   visible(filter: readonly string[], session: string): RegisteredTool[] {
     const all = new Map([...(this.#scopes.get(session) ?? []), ...this.#scopes.get(SERVER_SCOPE)!]);
-    const chosen =
-      filter.length === 0 ? [...all.values()] : [...new Set(filter)].flatMap((name) => all.get(name) ?? []);
+    const names = filter.length === 0 ? [ALL] : filter;
+    if (names.includes(ASK.name)) all.set(ASK.name, ASK_TOOL);
+    const chosen = names.includes(ALL)
+      ? [...all.values()]
+      : [...new Set(names)].flatMap((name) => all.get(name) ?? []);
     return chosen.sort((a, b) => (a.specification.name < b.specification.name ? -1 : 1));
   }
 
   #check(specification: ToolSpecification): void {
-    // A rule that nobody could answer must not be passed over in silence.
-    if (specification.approval !== undefined) {
-      throw new ProtocolError(
-        "bad-frame",
-        `approval: this version asks nobody, so it takes no ${specification.name}`,
-      );
-    }
+    const { approval } = specification;
+    if (approval !== undefined) checkRule(approval);
     compileSchema(specification.inputSchema);
     if (specification.outputSchema !== undefined) compileSchema(specification.outputSchema);
   }

@@ -19,6 +19,14 @@ const MAX_CACHED = 1000;
 /** undefined: the value fits. Else what is wrong, for the model to read. */
 export type SchemaCheck = (value: JsonValue) => string | undefined;
 
+const UNCHECKED = "the schema could not be checked: ";
+
+/** Whether a value fits a schema; also when that could not be found out. */
+export function mayFit(schema: JsonSchema, value: JsonValue): boolean {
+  const fault = compileSchema(schema)(value);
+  return fault === undefined || fault.startsWith(UNCHECKED);
+}
+
 const compiled = new Map<string, SchemaCheck>();
 
 /** A schema as text that is equal for equal schemas, whatever the order of their keys. */
@@ -94,7 +102,7 @@ function compile(schema: JsonSchema): SchemaCheck {
       try {
         return validate(value) ? undefined : describe(validate.errors ?? []);
       } catch (error) {
-        return `the schema could not be checked: ${(error as Error).message}`;
+        return UNCHECKED + (error as Error).message;
       }
     };
   } catch (error) {

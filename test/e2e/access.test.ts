@@ -57,6 +57,7 @@ function requestsOf(session: string, run: string, input: string): readonly (read
     ["fork", { session }],
     ["retry", { session, run, key: "key_3" }],
     ["answer", { session, request: "req_1", decision: "approve" }],
+    ["forget", { session, allowance: "alw_1" }],
     ["grant", { session, user: "bob", role: "owner" }],
     ["revoke", { session, user: "ann" }],
     ["setPresence", { session, typing: true }],
@@ -65,7 +66,7 @@ function requestsOf(session: string, run: string, input: string): readonly (read
 }
 
 /** Requests that a later version serves: they tell nobody anything. */
-const LATER = new Set(["answer", "setPresence"]);
+const LATER = new Set(["setPresence"]);
 
 test("another user's session is not there, whatever one asks of it", async () => {
   const ann = await enter(ANN);

@@ -51,15 +51,11 @@ export function randomLog(numbers: readonly number[]): EventFrame[] {
   let calls: Call[] = [];
   let closed = false;
 
+  const head = (): Pick<EventFrame, "type" | "session" | "epoch" | "seq" | "at"> => {
+    return { type: "event", session: SESSION, epoch, seq: log.length + 1, at: 1000 + log.length };
+  };
   const add = (event: EntryBody): void => {
-    const head = {
-      type: "event",
-      session: SESSION,
-      epoch,
-      seq: log.length + 1,
-      at: 1000 + log.length,
-    } as const;
-    log.push(run === undefined ? { ...head, actor: ADA, event } : { ...head, run, event });
+    log.push(run === undefined ? { ...head(), actor: ADA, event } : { ...head(), run, event });
   };
   const text = (n: number): string => "x".repeat(n % 7 === 0 ? 40 * (n % 50) : n % 20);
   const settle = (call: Call, n: number): void => {
@@ -151,9 +147,18 @@ export function randomLog(numbers: readonly number[]): EventFrame[] {
             call: call.id,
             expiresAt: 9,
           });
+        } else if (n % 3 === 0) {
+          const body = { type: "request-answered", request: call.request, reason: text(n) } as const;
+          log.push({ ...head(), actor: { ...ADA, id: `user${n % 5}` }, event: body });
         } else {
           const decision = n % 2 ? "approve" : "deny";
           add({ type: "request-resolved", request: call.request, decision, input: text(n), by: [ADA] });
+          if (n % 5 === 0) {
+            const allowance = mint("alw");
+            const by = [{ user: ADA }];
+            add({ type: "approval-remembered", allowance, request: call.request, tool: "clock", by });
+            if (n % 2) add({ type: "approval-forgotten", allowance });
+          }
           delete call.request;
         }
         break;

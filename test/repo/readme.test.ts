@@ -147,6 +147,14 @@ test("it names every field of an agent", () => {
   assert.equal(named.toSorted(), Object.keys(agentDefinition.shape).toSorted());
 });
 
+test("its rules of approval are settings that work", () => {
+  const block = codeBlocks(page).find(({ name }) => name === "approvals.json");
+  const folder = temporaryDirectory();
+  writeFileSync(join(folder, "haulout.json"), block?.text ?? "");
+  const { agents } = loadConfig({ env: {}, cwd: folder });
+  assert.equal(Object.keys(agents?.[0]?.approvals ?? {}), ["pay_*", "write_file"]);
+});
+
 test("anything but loopback needs tokens", async () => {
   const folder = temporaryDirectory();
   mkdirSync(folder, { recursive: true });
@@ -286,7 +294,7 @@ test("it gives twelve promises", () => {
 
 test("every block is one that a test knows", () => {
   const known =
-    /^(?:sh (?:setup|chat|join|tool-file|tools|run-ask|docker)|text (?:script|map)|ts \w+\.ts|json (?:haulout|jwt|models)\.json|text)$/;
+    /^(?:sh (?:setup|chat|join|tool-file|tools|run-ask|docker)|text (?:script|map)|ts \w+\.ts|json (?:approvals|haulout|jwt|models)\.json|text)$/;
   for (const { language, name, line } of codeBlocks(page)) {
     assert.match(`${language} ${name}`.trim(), known, `line ${line}`);
   }

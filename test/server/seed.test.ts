@@ -5,7 +5,6 @@
  */
 import { join } from "node:path";
 import { connect } from "../../client/index.ts";
-import { ProtocolError } from "../../protocol/errors.ts";
 import type { AgentEvent, EventContext } from "../../server/hook.ts";
 import { scriptedModel } from "../../server/model/scripted.ts";
 import { startServer } from "../../server/server.ts";
@@ -186,14 +185,22 @@ test("W11 the end of a run says why, with what and at what cost; too many steps 
   assert.ok(end.usage.outputTokens > 0);
 });
 
-test("W12 a tool that asks for approval is refused as long as nobody could be asked", async () => {
-  const runtime = await startRuntime();
-  const offer = { name: "pay", inputSchema: {}, approval: "always" };
-  assert.throws(
-    () => runtime.runtime.registerTool(offer),
-    (error: ProtocolError) => error instanceof ProtocolError && error.message.includes("approval"),
-  );
-  assert.is(runtime.runtime.tools.get("", "pay"), undefined);
+test("W12 a tool whose rule is to ask is not called before somebody said yes", async () => {
+  let called = 0;
+  const pay = {
+    name: "pay",
+    inputSchema: {},
+    approval: { mode: "always" as const },
+    execute: () => ++called,
+  };
+  const runtime = await startRuntime({ tools: [pay] });
+  const session = await runtime.session();
+  const ended = runtime.run(session, script({ calls: [{ tool: "pay" }] }, { text: "done" }));
+  const { request } = (await runtime.entry(session, "request-opened")).event;
+  assert.equal([called, (await runtime.state(session)).session.state], [0, "waiting"]);
+  await runtime.answer(session, { request, decision: "approve" });
+  assert.is((await ended).reason, "text");
+  assert.is(called, 1);
 });
 
 test("W15 the deadline of a run reaches the model's request", async () => {

@@ -10,6 +10,7 @@ import { scriptedModel } from "../../server/model/scripted.ts";
 import { Runtime } from "../../server/runtime.ts";
 import type { RuntimeOptions } from "../../server/runtime/options.ts";
 import type { Caller } from "../../server/session/access.ts";
+import { answer, type AnswerRequest } from "../../server/session/answer.ts";
 import * as commands from "../../server/session/commands.ts";
 import { createSession, type CreateRequest } from "../../server/session/create.ts";
 import type { Store } from "../../server/store/store.ts";
@@ -109,6 +110,12 @@ export class TestRuntime {
 
   cancel(session: string, run: string, user = "ada"): Promise<ResultOf<"cancel">> {
     return this.runtime.registry.with(session, (held) => commands.cancel(held, caller(user), run));
+  }
+
+  answer(session: string, said: AnswerRequest, user: string | Caller = "ada"): Promise<{ seq: number }> {
+    const { registry, store } = this.runtime;
+    const who = typeof user === "string" ? caller(user) : user;
+    return registry.with(session, (held) => answer(held, who, said, store));
   }
 
   close(session: string, user = "ada"): Promise<{ seq: number }> {
