@@ -30,7 +30,7 @@ interface WaitingAnswer {
   readonly request: string;
   readonly answer: Answer;
   readonly settle: (seq: number) => void;
-  readonly refuse: (error: unknown) => void;
+  readonly refuse: (error: Error) => void;
 }
 
 type RequestEvent =
@@ -189,7 +189,7 @@ export function prepareAsked(
     /** What is to be committed for an event; asked under the session's lock, so the log and the clock decide. */
     const outcomeOf = (
       answer: Answer | undefined,
-      told: { meaning?: Meaning; fault?: unknown },
+      told: { meaning?: Meaning; fault?: Error },
     ): EntryBody[] => {
       const state = asked.state();
       const open = state.requests.find((item) => item.request === request)!;
@@ -208,7 +208,7 @@ export function prepareAsked(
         told.meaning = decide(open, answer, { ...asked, state });
         return act(told.meaning, answer);
       } catch (error) {
-        told.fault = error;
+        told.fault = error as Error;
         return [];
       }
     };
@@ -226,7 +226,7 @@ export function prepareAsked(
         const event = await inbox.next();
         if (event.type === "stop") return;
         const waiting = event.type === "answer" ? event.waiting : undefined;
-        const told: { meaning?: Meaning; fault?: unknown } = {};
+        const told: { meaning?: Meaning; fault?: Error } = {};
         let seq: number | undefined;
         yield {
           actor: waiting?.answer.user,
