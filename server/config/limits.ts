@@ -24,6 +24,8 @@ export const limits = z.strictObject({
   userByteBurst: count,
   maxInFlight: z.int().min(1).optional(),
   maxQueue: z.int().min(1).optional(),
+  maxMembers: z.int().min(1).optional(),
+  maxInvites: z.int().min(1).optional(),
   maxRuns: count,
   maxRunsPerUser: count,
   maxTools: count,

@@ -1,0 +1,200 @@
+/**
+ * What ends with a role: every stream of the session on every socket of the user, live and in replay, its tool calls, its
+ * place in lists; at once, and nothing of it comes later. The others notice nothing but the entry that says so.
+ */
+import { Reader } from "../support/reader.ts";
+import { TestServer } from "../support/server.ts";
+import { assert, suite } from "../support/suite.ts";
+import { Wire, type Frame } from "../support/wire.ts";
+import { until } from "../support/wait.ts";
+import { calls, newSession, Provider, say, script } from "./play.ts";
+
+const test = suite("revoking");
+let server: TestServer;
+
+const tokenOf = (user: string): string => `${user}-secret-0123456789`;
+
+test.before(async () => {
+  const tokens = ["ann", "bob", "eve"].map((user) => ({ user, token: tokenOf(user) }));
+  server = await TestServer.start({ config: { auth: { mode: "token", tokens } } });
+});
+test.after(() => server.kill());
+
+const enter = (user: string, options: object = {}): Promise<Wire> =>
+  Wire.connect(server.url, { token: tokenOf(user), ...options });
+
+/** Frames of the session, by their names or its channel, that came after the `detached`; it must be there once. */
+function afterEnd(wire: Wire, session: string, channel: unknown): Frame[] {
+  const frames = wire.received.map(({ frame }) => frame);
+  const ends = frames.filter((frame) => frame["type"] === "detached");
+  assert.equal(ends, [{ type: "detached", session, reason: "forbidden" }]);
+  return frames
+    .slice(frames.indexOf(ends[0]!) + 1)
+    .filter((frame) => frame["session"] === session || frame["channel"] === channel);
+}
+
+test("a revoked user's streams stop at once on every socket, in the middle of a text, and the run goes on", async () => {
+  const ann = await enter("ann");
+  const session = await newSession(ann, { title: "ours" });
+  const reader = Reader.fromStart(session);
+  await reader.enter(ann);
+  await ann.ok("grant", { session, user: "bob", role: "editor" });
+  const bobs = [await enter("bob"), await enter("bob", { encoding: "json" }), await enter("bob")];
+  const attached = await Promise.all(bobs.map((bob) => bob.ok("attach", { session })));
+  assert.equal(
+    attached.map(({ role }) => role),
+    ["editor", "editor", "editor"],
+  );
+  const { input } = await say(bobs[0]!, session, script({ text: "word ".repeat(400), rate: 200 }));
+  await Promise.all(bobs.map((bob) => bob.frame("delta")));
+  await ann.ok("revoke", { session, user: "bob" });
+  const run = await reader.runOf(input as string);
+  assert.is((run.event as Frame)["reason"], "text", "it belongs to the server");
+  // An answer on the same socket: whatever was sent before has come.
+  for (const bob of bobs) {
+    assert.equal((await bob.ok("listSessions"))["items"], []);
+    assert.equal(afterEnd(bob, session, attached[0]!["channel"]), []);
+    const seen = bob.received.filter(({ frame }) => frame["event"]?.["role"] === null);
+    assert.equal(seen, [], "the entry that ends it is not for him");
+    const gone = await bob.refused("attach", { session });
+    const never = await bob.refused("attach", { session: "ses_never" });
+    assert.equal(
+      [gone["code"], gone["message"].replace(session, "…")],
+      [never["code"], never["message"].replace("ses_never", "…")],
+    );
+    assert.is((await bob.refused("send", { session, key: "k9", content: "still me" }))["code"], "not-found");
+  }
+  assert.equal(reader.faults, []);
+});
+
+test("a replay in progress stops, too", async () => {
+  const ann = await enter("ann");
+  const session = await newSession(ann);
+  await ann.ok("grant", { session, user: "bob", role: "viewer" });
+  const metadata = "x".repeat(700_000);
+  let head = 0;
+  for (let at = 0; at < 16; at++)
+    head = (await ann.ok("updateSession", { session, metadata }))["seq"] as number;
+  const bob = await enter("bob");
+  bob.socket.pause();
+  const asked = bob.request("attach", { session, after: { epoch: 0, seq: 0 } });
+  // Answered on another socket: the attach, which came before, has begun.
+  const other = await enter("bob");
+  await other.ok("attach", { session });
+  await ann.ok("revoke", { session, user: "bob" });
+  await other.frame("detached");
+  bob.socket.resume();
+  const answer = await asked;
+  await bob.ok("listAgents");
+  const events = bob.received.filter(({ frame }) => frame["type"] === "event");
+  assert.ok(events.length < head, `${events.length} of ${head} entries came`);
+  if (answer["type"] === "ok") assert.equal(afterEnd(bob, session, answer["channel"]), []);
+  else assert.is(answer["code"], "not-found");
+});
+
+for (const effect of ["pure", "once"] as const) {
+  test(`a call of a session's tool leaves the provider who is revoked (${effect})`, async () => {
+    const ann = await enter("ann");
+    const session = await newSession(ann);
+    const reader = Reader.fromStart(session);
+    await reader.enter(ann);
+    await ann.ok("grant", { session, user: "bob", role: "editor" });
+    const bob = await enter("bob", { instance: `bobs-${effect}` });
+    const provider = await Provider.offer(bob, { look: { effect } }, { session });
+    const { input } = await say(ann, session, script(calls(["look"]), { text: "so" }));
+    const call = await provider.next();
+    provider.accept(call);
+    provider.progress(call, "half");
+    await ann.frame("toolProgress");
+    await ann.ok("revoke", { session, user: "bob" });
+    assert.is((await provider.cancelled(call))["reason"], "forbidden");
+    const from = ann.received.length;
+    provider.progress(call, "more");
+    assert.is(await provider.verdict(call, { output: "late" }), "unknown", "as for a call that never was");
+    const spare = await Provider.offer(ann, { look: { effect } }, { session });
+    if (effect === "pure") await spare.answer(await spare.next(), "from ann");
+    await reader.runOf(input as string);
+    const { outcome, output } = (await reader.entry("tool-result")).event as Frame;
+    if (effect === "pure") assert.equal([outcome, output], ["ok", "from ann"]);
+    else assert.is(outcome, "outcome-unknown");
+    assert.is(((await reader.entry("tool-lost")).event as Frame)["cause"], "revoked");
+    const told = ann.received.slice(from).filter(({ frame }) => frame["type"] === "toolProgress");
+    assert.equal(told, []);
+    assert.is(
+      (await bob.refused("offerTools", { session, tools: [{ name: "x", inputSchema: {} }] }))["code"],
+      "not-found",
+    );
+    assert.equal(reader.faults, []);
+  });
+}
+
+test("whoever is an editor no more loses the tools, reads on, and may not write", async () => {
+  const ann = await enter("ann");
+  const session = await newSession(ann);
+  await ann.ok("grant", { session, user: "bob", role: "editor" });
+  const bob = await enter("bob");
+  const reader = Reader.fromStart(session);
+  await reader.enter(bob);
+  await Provider.offer(bob, { look: { effect: "pure" } }, { session });
+  const listed = async (): Promise<string[]> =>
+    ((await ann.ok("listTools", { session }))["items"] as Frame[])
+      .filter(({ scope }) => scope === "session")
+      .map(({ name }) => name as string);
+  assert.equal(await listed(), ["look"]);
+  await ann.ok("grant", { session, user: "bob", role: "viewer" });
+  assert.equal(await listed(), []);
+  assert.is((await bob.refused("send", { session, key: "k", content: "hi" }))["code"], "forbidden");
+  const { input } = await say(ann, session, "hello");
+  await reader.runOf(input as string);
+  assert.equal(
+    bob.received.filter(({ frame }) => frame["type"] === "detached"),
+    [],
+  );
+  assert.equal(reader.faults, []);
+});
+
+test("who has a role again comes back to the same session, and misses nothing", async () => {
+  const ann = await enter("ann");
+  const session = await newSession(ann);
+  await ann.ok("grant", { session, user: "bob", role: "viewer" });
+  const bob = await enter("bob");
+  const reader = Reader.fromStart(session);
+  await reader.enter(bob);
+  await ann.ok("revoke", { session, user: "bob" });
+  await bob.frame("detached");
+  await ann.ok("updateSession", { session, title: "meanwhile" });
+  await ann.ok("grant", { session, user: "bob", role: "viewer" });
+  const { head } = await bob.ok("attach", { session, after: reader.position! });
+  await until(() => reader.position?.seq === head, 10_000, "the head");
+  assert.ok(reader.types.includes("session-updated"));
+  assert.equal(reader.faults, []);
+});
+
+test("lists show what one may read, at once and after a restart", async () => {
+  const ann = await enter("ann");
+  const session = await newSession(ann, { title: "listed" });
+  const listed = async (wire: Wire): Promise<boolean> =>
+    ((await wire.ok("listSessions"))["items"] as Frame[]).some(({ id }) => id === session);
+  const eve = await enter("eve");
+  assert.is(await listed(eve), false);
+  const { token } = await ann.ok("invite", { session, role: "viewer", uses: 2 });
+  assert.is((await eve.ok("join", { token }))["session"], session);
+  assert.is(await listed(eve), true);
+  await server.kill();
+  server = await server.again();
+  const again = await enter("eve");
+  assert.is(await listed(again), true);
+  await again.ok("attach", { session });
+  assert.is((await (await enter("bob")).ok("join", { token }))["role"], "viewer");
+  const owner = await enter("ann");
+  const { snapshot } = await owner.ok("attach", { session });
+  assert.equal(snapshot["state"]["members"], { ann: "owner", eve: "viewer", bob: "viewer" });
+  assert.is(snapshot["state"]["invites"], undefined, "used up");
+  await owner.ok("revoke", { session, user: "eve" });
+  assert.is(await listed(again), false);
+  await server.kill();
+  server = await server.again();
+  assert.is(await listed(await enter("eve")), false);
+});
+
+test.run();
