@@ -56,6 +56,10 @@ const file = z.strictObject({
   trustedProxies: z.array(text).optional(),
   /** Everybody may read /metrics, whatever `auth` says. */
   openMetrics: z.boolean().default(false),
+  /** Hosts of files that models may be pointed to, wherever they are. */
+  fileHosts: z.array(text).optional(),
+  /** A file to which every event of security is appended. */
+  auditLog: text.optional(),
   /** Limits that differ from their defaults. */
   limits: limits.optional(),
   /** Sessions without an entry for so many days are deleted; absent: never. */

@@ -13,6 +13,8 @@ import { defineAgent } from "./agent/agent.ts";
 import type { Agent, AgentOptions } from "./agent/agent.ts";
 import { composeHooks } from "./hook.ts";
 import type { AgentEvent, ComposedHook, Hook } from "./hook.ts";
+import { FileGuard } from "./model/addresses.ts";
+import { guarded } from "./model/guarded.ts";
 import { chooseModels } from "./model/fallback.ts";
 import type { Model } from "./model/model.ts";
 import { silentLog } from "./observe/log.ts";
@@ -85,6 +87,8 @@ export class Runtime {
     this.router = new Router(this.tools, this.#local, this.#deadlines, options.router);
     this.#local.connect(this.router);
     this.gate = new RunGate(options);
+    const choose = chooseModels((name) => options.models?.(name) ?? this.model);
+    const files = new FileGuard(options);
     const services: SessionServices = {
       gate: this.gate,
       store: this.store,
@@ -99,7 +103,7 @@ export class Runtime {
       startedAt: now(),
       member: () => this.#membership.member,
       agent: (name) => this.#agents.get(name),
-      model: chooseModels((name) => options.models?.(name) ?? this.model),
+      model: (agent) => guarded(choose(agent), files),
       onCompact: (prompt) => this.hook.onCompact(prompt),
       observe: (session, event, run) => this.#observe(session, event, run),
       finishing: () => this.registry.finishing,

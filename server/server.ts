@@ -12,6 +12,7 @@ import type { Hook } from "./hook.ts";
 import { Catalog } from "./model/catalog.ts";
 import type { Model } from "./model/model.ts";
 import { scriptedModel } from "./model/scripted.ts";
+import { openAudit, type Audit } from "./observe/audit.ts";
 import { countEvents } from "./observe/events.ts";
 import { createLog, flushLog, type Log, type LogLevel } from "./observe/log.ts";
 import { Metrics } from "./observe/metrics.ts";
@@ -57,6 +58,10 @@ export interface ServerOptions extends DoorSettings {
   readonly closeWaitMs?: number;
   /** Limits of any part by their names, for those of the parts' own options that are numbers an operator chooses. */
   readonly limits?: Limits | undefined;
+  /** Hosts of files that models may be pointed to, wherever they are; else only public https addresses. */
+  readonly fileHosts?: readonly string[] | undefined;
+  /** A file to which every event of security is appended, a line each; none unless told. */
+  readonly auditLog?: string | undefined;
   /** Options of the parts. */
   readonly connections?: ConnectionsOptions;
   readonly listen?: Partial<ListenOptions>;
@@ -116,6 +121,7 @@ export async function startServer(options: ServerOptions = {}): Promise<HauloutS
   const log = typeof options.log === "object" ? options.log : createLog({ level: options.log ?? "info" });
   const failed = (error: unknown): void => log.error({ error }, "the program's own authentication failed");
   const authenticator = new Authenticator(authOptions(options, failed));
+  const audit = openAudit(options.auditLog);
   const metrics = new Metrics({ version: VERSION });
   const node = `${hostname()}-${process.pid}`;
   const host = options.host ?? "127.0.0.1";
@@ -130,6 +136,7 @@ export async function startServer(options: ServerOptions = {}): Promise<HauloutS
         metrics: () => metrics.text(),
         openMetrics: options.openMetrics ?? false,
         authenticator,
+        audit,
         originAllowed: (from) => listener.originAllowed(from),
       }),
       accept: (socket, from) => connections.accept(socket, from),
@@ -160,7 +167,8 @@ export async function startServer(options: ServerOptions = {}): Promise<HauloutS
     {
       node,
       authenticator,
-      dispatch: createDispatch(runtime),
+      dispatch: createDispatch(runtime, audit),
+      audit,
       metrics,
       log,
     },
@@ -172,7 +180,7 @@ export async function startServer(options: ServerOptions = {}): Promise<HauloutS
   const url = `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}${options.basePath ?? ""}`;
   log.info({ url, node, version: VERSION, auth: authenticator.mode }, "ready");
 
-  const parts = { listener, runtime, connections, metrics, log };
+  const parts = { listener, runtime, connections, metrics, log, audit };
   let stopping: Promise<void> | undefined;
   return {
     ...parts,
@@ -216,6 +224,7 @@ async function startRuntime(
   const catalog = catalogOf(options);
   const runtime = new Runtime(scriptedModel, options.agents === undefined ? [demoHook, ...hooks] : hooks, {
     ...limitsOf(options),
+    fileHosts: options.fileHosts,
     ...options.runtime,
     retentionDays: options.retentionDays ?? options.runtime?.retentionDays,
     router: { ...limitsOf(options), graceMs: options.providerGraceMs ?? 30_000, ...options.runtime?.router },
@@ -310,11 +319,12 @@ interface Parts {
   readonly connections: Connections;
   readonly metrics: Metrics;
   readonly log: Log;
+  readonly audit: Audit;
 }
 
 /** Not ready, open runs, goodbye, commits, close, cut off the rest. What was acked is durable; open runs are recovered elsewhere. */
 async function drain(
-  { listener, runtime, connections, metrics, log }: Parts,
+  { listener, runtime, connections, metrics, log, audit }: Parts,
   options: ServerOptions,
 ): Promise<void> {
   const began = performance.now();
@@ -333,14 +343,16 @@ async function drain(
   await listener.close();
   metrics.close();
   log.info({ ms: Math.round(performance.now() - began) }, "stopped");
+  await audit.close();
   await flushLog(log);
 }
 
-async function cutOff({ listener, connections, metrics, log }: Parts): Promise<void> {
+async function cutOff({ listener, connections, metrics, log, audit }: Parts): Promise<void> {
   log.warn({ connections: connections.size }, "stopping by force");
   await connections.close(0);
   await listener.close();
   metrics.close();
+  await audit.close();
   await flushLog(log);
 }
 

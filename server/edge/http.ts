@@ -5,6 +5,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Authenticator } from "../auth/authenticator.ts";
 import type { ClientRequest } from "../auth/method.ts";
+import type { Audit } from "../observe/audit.ts";
 import { json, text, type Answer } from "./answer.ts";
 import { answerTicket, refuseMetrics } from "./bearer.ts";
 
@@ -19,6 +20,8 @@ export interface EdgeParts {
   readonly authenticator: Authenticator;
   /** Whether a page of the request's Origin may read what is answered. */
   readonly originAllowed: (from: ClientRequest) => boolean;
+  /** Told of who was not let in. */
+  readonly audit?: Audit;
 }
 
 interface Route {
@@ -69,7 +72,11 @@ export function createEdge(
     const answer = async (): Promise<Answer> => refused ?? route!.answer(request, from);
     answer()
       .catch(() => json(500, { error: "internal" }))
-      .then((found) => write(request, response, found))
+      .then((found) => {
+        if (found.status === 401 || found.status === 403)
+          parts.audit?.write("http", { address: from.address, outcome: String(found.status) });
+        write(request, response, found);
+      })
       .catch(() => response.destroy());
   };
 }

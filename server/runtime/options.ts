@@ -2,6 +2,7 @@
  * What a runtime is made with. Owns the shape of these options; their defaults stand where each is used.
  * Never a part's own options: those are the part's, and here by name.
  */
+import type { FileRules } from "../model/addresses.ts";
 import type { Model } from "../model/model.ts";
 import type { Log } from "../observe/log.ts";
 import type { AttachmentLimits } from "../session/attachments.ts";
@@ -11,7 +12,7 @@ import type { Store } from "../store/store.ts";
 import type { CallTimings } from "../tool/context.ts";
 import type { RouterOptions } from "../tool/router.ts";
 
-export interface RuntimeOptions extends GateOptions, Partial<AttachmentLimits> {
+export interface RuntimeOptions extends GateOptions, Partial<AttachmentLimits>, FileRules {
   /** Where sessions live; a memory store when absent. It is closed with the runtime. */
   store?: Store;
   /** The group commit above that store; one with default bounds when absent. */

@@ -294,6 +294,8 @@ export class Connection implements Subscriber, ToolHost, Watched {
   }
 
   #refuse({ error, cause, id }: Refusal): void {
+    if (error.code === "unauthenticated" || error.code === "forbidden")
+      this.#host.audit.write("hello", { address: this.address, connection: this.id, outcome: error.code });
     this.send(errorFrame(error, id));
     this.disconnect(cause, error.message);
   }

@@ -6,6 +6,7 @@ import type { WebSocket } from "ws";
 import { EncodedFrame, encodeFrame } from "../../protocol/codec.ts";
 import { CLOSE_CODES, ProtocolError } from "../../protocol/errors.ts";
 import type { ServerFrame } from "../../protocol/frames.ts";
+import { openAudit, type Audit } from "../observe/audit.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { Authenticator } from "../auth/authenticator.ts";
@@ -24,6 +25,8 @@ export interface ConnectionsParts {
   readonly dispatch: Dispatch;
   readonly metrics: Metrics;
   readonly log: Log;
+  /** Told of every hello that is refused; nobody unless given. */
+  readonly audit?: Audit;
 }
 
 export interface ConnectionsOptions extends ConnectionOptions {
@@ -82,6 +85,7 @@ export class Connections {
     });
     this.#host = {
       ...parts,
+      audit: parts.audit ?? openAudit(undefined),
       turn: new Turn(),
       totals: this.totals,
       clock: () => this.#wheel.now(),

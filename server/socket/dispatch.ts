@@ -4,6 +4,7 @@
  */
 import type { ClientFrame } from "../../protocol/frames.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
+import { openAudit, type Audit } from "../observe/audit.ts";
 import type { Runtime } from "../runtime.ts";
 import { authorize, forbidden, mayAs } from "../session/access.ts";
 import { SessionDropped } from "../session/services.ts";
@@ -12,6 +13,7 @@ import { StoreDamagedError, StoreUnavailableError } from "../store/store.ts";
 import { allows, type Identity } from "../auth/identity.ts";
 import { rightOf } from "../auth/rights.ts";
 import { SERVER_SCOPE, type Scope } from "../tool/registry.ts";
+import { record } from "./audited.ts";
 import type { Connection, Dispatch } from "./connection.ts";
 import type { Context, Handler } from "./context.ts";
 import { handlers } from "./handlers.ts";
@@ -23,7 +25,7 @@ import { abandonImports, transfers } from "./transfer.ts";
 /** By the type of the request. Each has a row in FRAME_RIGHTS. */
 export const requests = { ...handlers, ...onward, ...transfers };
 
-export function createDispatch(runtime: Runtime): Dispatch {
+export function createDispatch(runtime: Runtime, audit: Audit = openAudit(undefined)): Dispatch {
   const contexts = new WeakMap<Connection, Context>();
   const contextOf = (connection: Connection): Context => {
     let context = contexts.get(connection);
@@ -69,9 +71,13 @@ export function createDispatch(runtime: Runtime): Dispatch {
       const reply = (result: object): void => connection.send({ type: "ok", id, ...result });
       serve(context, frame, handler as Handler<never>, reply).then(
         (result) => {
+          record(audit, connection, frame, "ok");
           if (result !== undefined) reply(result);
         },
-        (error: unknown) => refuse(connection, error, frame),
+        (error: unknown) => {
+          record(audit, connection, frame, toProtocolError(error).code);
+          refuse(connection, error, frame);
+        },
       );
     },
     gone(connection, successor) {

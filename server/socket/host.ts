@@ -5,6 +5,7 @@
 import type { ClientFrame } from "../../protocol/frames.ts";
 import type { Authenticator } from "../auth/authenticator.ts";
 import type { Identity } from "../auth/identity.ts";
+import type { Audit } from "../observe/audit.ts";
 import type { Log } from "../observe/log.ts";
 import type { Metrics } from "../observe/metrics.ts";
 import type { ConnectionLimits } from "./limits.ts";
@@ -31,6 +32,7 @@ export interface HostFor<Connection> {
   readonly totals: OutboxTotals;
   readonly metrics: Metrics;
   readonly log: Log;
+  readonly audit: Audit;
   readonly clock: () => number;
   /** Time in ms since 1970. */
   readonly wallClock: () => number;

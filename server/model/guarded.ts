@@ -1,0 +1,33 @@
+/**
+ * A model that is shown no file which its provider must not fetch: such a file is named instead. Owns that exchange in a
+ * prompt, for every model alike; which files those are is addresses.ts's.
+ */
+import type { FileGuard } from "./addresses.ts";
+import type { Model, ModelPart, ModelRequest, PromptFile, PromptMessage } from "./model.ts";
+
+export function guarded(model: Model, guard: FileGuard): Model {
+  async function* stream(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelPart, void> {
+    const messages = await Promise.all(request.messages.map((message) => shown(message, guard)));
+    yield* model.stream({ ...request, messages }, signal);
+  }
+  return { id: model.id, stream };
+}
+
+async function shown(message: PromptMessage, guard: FileGuard): Promise<PromptMessage> {
+  if (message.role === "tool" || message.parts.every((part) => !isLink(part))) return message;
+  const parts = await Promise.all(
+    message.parts.map(async (part) =>
+      isLink(part) && !(await guard.mayPass(part.url)) ? named(part) : part,
+    ),
+  );
+  return { ...message, parts } as PromptMessage;
+}
+
+function isLink(part: { readonly type: string }): part is PromptFile {
+  return part.type === "file" && !(part as PromptFile).url.startsWith("data:");
+}
+
+function named({ filename, mediaType, url }: PromptFile): { type: "text"; text: string } {
+  const name = filename === undefined ? "" : ` ${JSON.stringify(filename)}`;
+  return { type: "text", text: `[a file${name} of type ${mediaType} at ${url}, which may not be opened]` };
+}
