@@ -36,15 +36,19 @@ export const notices = {
       : { error: { code: "too-large", message: "the output is over the limit of a payload" } };
     const open = mayAnswerOpen(context, reference);
     if (open && runtime.router.result(identity.provider, connection, reference, answer)) return;
-    lateVerdict(context, reference).then(
-      (verdict) => {
-        if (verdict === undefined)
-          runtime.router.resultByLog(identity.provider, connection, reference, answer);
-        else connection.acknowledgeResult(reference, verdict);
-      },
-      (error: unknown) =>
-        runtime.log.error({ session: frame.session, err: error }, "a late result has no verdict"),
-    );
+    // The offer that follows a resent result no longer names its call, and may be quicker than the log.
+    const settled = runtime.router.expectResult(identity.provider, reference);
+    lateVerdict(context, reference)
+      .then(
+        (verdict) => {
+          if (verdict === undefined)
+            runtime.router.resultByLog(identity.provider, connection, reference, answer);
+          else connection.acknowledgeResult(reference, verdict);
+        },
+        (error: unknown) =>
+          runtime.log.error({ session: frame.session, err: error }, "a late result has no verdict"),
+      )
+      .finally(settled);
   },
 } as const;
 

@@ -52,6 +52,8 @@ export class Providers {
   readonly #pools: Pools;
   readonly #deadlines: Deadlines;
   readonly #providers = new Map<string, PooledProvider>();
+  /** By provider and attempt: results whose verdict the log must tell. */
+  readonly #expected = new Set<string>();
 
   constructor(registry: ToolRegistry, pools: Pools, deadlines: Deadlines, options: ProviderOptions) {
     this.#registry = registry;
@@ -158,6 +160,20 @@ export class Providers {
     return [...new Set([...scopes, ...[...provider.leases].map((lease) => lease.ticket.scope)])];
   }
 
+  /**
+   * A result that waits for its verdict: its attempt is not forgotten, although the provider names it no more. Answers what
+   * ends that.
+   */
+  expectResult(id: string, reference: CallReference): () => void {
+    const key = `${id}/${attemptKey(reference)}`;
+    this.#expected.add(key);
+    return () => void this.#expected.delete(key);
+  }
+
+  #vouches({ id, working }: PooledProvider, attempt: string): boolean {
+    return working.has(attempt) || this.#expected.has(`${id}/${attempt}`);
+  }
+
   /** The provider's socket is gone. `superseded`: a newer connection of it is there already. */
   gone(id: string, host: ToolHost, superseded: boolean): void {
     const provider = this.#providers.get(id);
@@ -186,7 +202,7 @@ export class Providers {
     } else {
       lease.host = provider.host;
       const { session, call } = ticket;
-      const working = provider.working.has(attemptKey({ session, call, attempt }));
+      const working = this.#vouches(provider, attemptKey({ session, call, attempt }));
       ticket.inbox.push({ type: "returned", attempt, working });
     }
     return lease;
@@ -244,7 +260,8 @@ export class Providers {
       if (lease.host === undefined || lease.host === host) continue;
       lease.host = host;
       const { ticket, attempt } = lease;
-      const working = provider.working.has(
+      const working = this.#vouches(
+        provider,
         attemptKey({ session: ticket.session, call: ticket.call, attempt }),
       );
       ticket.inbox.push({ type: "returned", attempt, working });

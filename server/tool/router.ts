@@ -154,6 +154,11 @@ export class Router {
     early.set(reference.attempt, result);
   }
 
+  /** Until what is answered is called, this provider's attempt is not taken for forgotten: its result is here. */
+  expectResult(id: string, reference: CallReference): () => void {
+    return this.#providers.expectResult(id, reference);
+  }
+
   #take(ticket: Ticket, { id, host, reference, answer }: EarlyResult): void {
     if (ticket.affinity) this.#affinity.note(ticket.session, id);
     if (ticket.answered === undefined) {

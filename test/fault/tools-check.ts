@@ -75,6 +75,7 @@ function storiesOf(log: readonly EventFrame[], traces: ReadonlyMap<string, Trace
   const stories = new Map<string, Story>();
   let open: Story[] = [];
   let tools: string[] = [];
+  const cancelled = new Map<string | undefined, number>();
   for (const { event, at, run } of log) {
     if (event.type === "run-started") tools = event.tools.map(({ name }) => name);
     if (event.type === "message") {
@@ -92,7 +93,8 @@ function storiesOf(log: readonly EventFrame[], traces: ReadonlyMap<string, Trace
           results: [],
           traces: traces.get(part.toolCallId) ?? [],
           recoveredAt: undefined,
-          cancelledAt: undefined,
+          // The model's last message may be committed after the cancel, with its calls cancelled.
+          cancelledAt: cancelled.get(run),
         };
         stories.set(story.call, story);
         open.push(story);
@@ -105,7 +107,10 @@ function storiesOf(log: readonly EventFrame[], traces: ReadonlyMap<string, Trace
       open = open.filter(({ call }) => call !== event.call);
     }
     if (event.type === "run-recovered") for (const story of open) story.recoveredAt = at;
-    if (event.type === "cancel-requested") for (const story of open) story.cancelledAt = at;
+    if (event.type === "cancel-requested") {
+      cancelled.set(event.run, at);
+      for (const story of open) story.cancelledAt = at;
+    }
   }
   return [...stories.values()];
 }

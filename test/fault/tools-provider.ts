@@ -68,10 +68,10 @@ for (const [tool, { effect, timeoutMs }] of Object.entries(TOOLS)) {
   };
 }
 const provided = await client.provideTools(tools, { maxConcurrent: 8 });
-console.log("offered");
 process.once("SIGTERM", () => {
   void provided.drain().then(() => {
     console.log(`drained, ${provided.running} running`);
     process.exit(0);
   });
 });
+console.log("offered");

@@ -3,12 +3,12 @@
  * step of an execution leaves in the file of its call. Owns these words alone.
  */
 
-/** How long the server waits for a lost provider, ms. */
-export const GRACE_MS = 3000;
+/** How long the server waits for a lost provider, ms: longer than a busy machine takes to start one. */
+export const GRACE_MS = 6000;
 export const ACCEPT_MS = 600;
 /** No more than the grace: what is cancelled at its deadline ends by deadline + grace. */
 export const CANCEL_MS = 1000;
-export const NO_PROVIDER_MS = 3000;
+export const NO_PROVIDER_MS = 6000;
 
 export type Effect = "pure" | "idempotent" | "once";
 
@@ -19,9 +19,9 @@ export interface ChaosTool {
 
 /** `*_work` end by themselves; `*_hang` do not, so that their deadline must end them. */
 export const TOOLS: Readonly<Record<string, ChaosTool>> = {
-  pure_work: { effect: "pure", timeoutMs: 20_000 },
-  idempotent_work: { effect: "idempotent", timeoutMs: 20_000 },
-  once_work: { effect: "once", timeoutMs: 20_000 },
+  pure_work: { effect: "pure", timeoutMs: 40_000 },
+  idempotent_work: { effect: "idempotent", timeoutMs: 40_000 },
+  once_work: { effect: "once", timeoutMs: 40_000 },
   pure_hang: { effect: "pure", timeoutMs: 1000 },
   once_hang: { effect: "once", timeoutMs: 1000 },
 };

@@ -122,6 +122,21 @@ test("a kept result of an attempt before the last counts, whenever it comes", as
   }
 });
 
+test("a once call whose result is here is not forgotten while the log is asked about it", async () => {
+  const from = { state: "accepted", attempt: 1, provider: "prv_b" } as const;
+  const { make, host, router, provider, reference, cancel, stop } = resumed(from, "once");
+  const settled = router.expectResult(provider, { ...reference, attempt: 1 });
+  const run = make().run(cancel.signal, stop.signal);
+  const ended = entriesOf(run);
+  await new Promise(setImmediate);
+  router.resultByLog(provider, host, { ...reference, attempt: 1 }, { output: "kept" });
+  settled();
+  const result = (await ended).at(-1);
+  assert.ok(result?.type === "tool-result" && result.outcome === "ok");
+  await run.next();
+  assert.equal(host.acks, ["1 stored"]);
+});
+
 test("a provider that timed out while the server was away says no more than that", async () => {
   const { make, host, router, provider, reference, cancel, stop } = resumed({
     state: "dispatched",
