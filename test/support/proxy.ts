@@ -1,6 +1,6 @@
 /**
  * A TCP proxy between a client and a server, with faults on demand: cut, also after so many bytes, stall, half-open,
- * delay, refuse. Owns sockets only and looks into nothing that passes.
+ * delay, single bytes, refuse. Owns sockets only and looks into nothing that passes.
  */
 import { createServer, connect } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
@@ -20,6 +20,8 @@ export interface Proxy {
   cutAfter(bytes: number | undefined): void;
   /** The connections of now go silent for good, and neither side is told; new ones work. */
   halfOpen(): void;
+  /** Of connections that `halfOpen` silenced the client's side is reset; the server still is not told. */
+  loseClients(): void;
   /** From now on nothing passes in either direction, while all connections stay open; `flow` ends it. */
   stall(): void;
   /** Only what the server says is held back; the client is still heard. */
@@ -27,6 +29,8 @@ export interface Proxy {
   flow(): void;
   /** Each piece takes this long from now on, in order. */
   delay(ms: number): void;
+  /** What passes from now on is written byte by byte, each in a segment of its own. */
+  singleBytes(single: boolean): void;
   /** New connections are reset, or accepted again. */
   refuse(refused: boolean): void;
   close(): Promise<void>;
@@ -44,6 +48,7 @@ export async function startProxy(first: { readonly host?: string; readonly port:
   let total = 0;
   let refused = false;
   let delayMs = 0;
+  let single = false;
   let limit: number | undefined;
   const stalled = { client: false, server: false };
 
@@ -76,9 +81,16 @@ export async function startProxy(first: { readonly host?: string; readonly port:
   const forward = (from: Socket, to: Socket, most = Infinity): void => {
     let last = Promise.resolve();
     let left = most;
-    const pass = (data: Buffer): void => {
+    const pass = async (data: Buffer): Promise<void> => {
       if (!to.writable) return;
-      to.write(data.subarray(0, left));
+      const piece = data.subarray(0, left);
+      let written = 0;
+      for (; single && written < piece.length && to.writable; written++) {
+        to.write(piece.subarray(written, written + 1));
+        // A turn of the loop, so that the reader may take it before the next one joins it.
+        await new Promise(setImmediate);
+      }
+      to.write(piece.subarray(written));
       left -= data.length;
       if (left > 0) return;
       // What came before is still read.
@@ -86,16 +98,12 @@ export async function startProxy(first: { readonly host?: string; readonly port:
       from.resetAndDestroy();
     };
     from.on("data", (data) => {
-      if (delayMs === 0) {
-        void last.then(() => pass(data));
-        return;
-      }
       const until = performance.now() + delayMs;
-      last = last
-        .then(
-          () => new Promise<void>((resolve) => setTimeout(resolve, Math.max(0, until - performance.now()))),
-        )
-        .then(() => pass(data));
+      const due = (): Promise<void> | undefined => {
+        const ms = until - performance.now();
+        return ms > 0 ? new Promise((resolve) => setTimeout(resolve, ms)) : undefined;
+      };
+      last = last.then(due).then(() => pass(data));
     });
     from.on("end", () => void last.then(() => to.end()));
   };
@@ -148,11 +156,17 @@ export async function startProxy(first: { readonly host?: string; readonly port:
         pair.server.pause();
       }
     },
+    loseClients() {
+      for (const { client, silent } of pairs) if (silent) client.resetAndDestroy();
+    },
     stall: () => stall(true, true),
     stallServer: () => stall(false, true),
     flow: () => stall(false, false),
     delay(ms) {
       delayMs = ms;
+    },
+    singleBytes(value) {
+      single = value;
     },
     refuse(value) {
       refused = value;
