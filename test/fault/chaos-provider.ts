@@ -1,117 +1,140 @@
 /**
- * The tool provider of the chaos test: offers one pure and one `once` tool, survives every restart of the server with its
- * instance, keeps each result until the server's verdict. Owns the count of executions, which the `once` promise is
- * measured by.
+ * A tool provider as a process of its own: `node chaos-provider.js URL JOURNAL INSTANCE SEED KIND`. Kind `raw` speaks the
+ * wire itself and survives its own death with its instance and results (its journal is its memory); kind `library` is the
+ * client library and forgets. Both write down what they execute. Owns no judgement.
  */
-import type { Random } from "../support/wait.ts";
-import { Wire, WireOver, type Frame } from "../support/wire.ts";
-import type { World } from "./chaos-world.ts";
+import { connect } from "../../client/index.ts";
+import { seeded } from "../support/wait.ts";
+import { Refused, Wire, type Frame } from "../support/wire.ts";
+import { Journal, type Reference } from "./chaos-journal.ts";
+import { TOOLS } from "./chaos-schedule.ts";
 
-interface Execution {
-  readonly reference: Frame;
-  output: unknown;
-  verdict?: string;
+const [url = "", path = "", instance = "", seed = "0", kind = "raw"] = process.argv.slice(2);
+const journal = new Journal(path);
+const random = seeded(Number(seed));
+const user = { id: `provider-${kind}` };
+const TIMEOUT_MS = 8_000;
+
+const keyOf = ({ session, call, attempt }: Reference): string => `${session}/${call}/${attempt}`;
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+function library(): void {
+  const client = connect({ url, instance, user, backoff: { firstMs: 50, minMs: 10, youngCapMs: 200 } });
+  const tools = Object.entries(TOOLS).map(([name, effect]) => {
+    const execute = async (input: unknown, context: Reference): Promise<object> => {
+      const { session, call, attempt } = context;
+      const reference = { session, call, attempt };
+      journal.write({ did: "begun", reference, tool: name });
+      await pause((input as { ms?: number }).ms ?? 0);
+      const output = { done: keyOf(reference) };
+      journal.write({ did: "done", reference, output });
+      return output;
+    };
+    const input = { type: "object" };
+    return [name, { description: name, input, effect, timeoutMs: TIMEOUT_MS, execute }] as const;
+  });
+  client.on("error", (error) => journal.write({ did: "problem", problem: `provider: ${error.message}` }));
+  void client.provideTools(Object.fromEntries(tools)).then(() => console.log("offered"));
 }
 
-export class ChaosProvider {
-  /** By session, call and attempt. */
-  readonly executions = new Map<string, Execution>();
-  /** Times that a call of the `once` tool came, by session and call. */
-  readonly onceCalls = new Map<string, number>();
-  readonly problems: string[] = [];
-  readonly #world: World;
-  readonly #random: Random;
-  /** Results to keep, by the key of their execution. */
+class RawProvider {
+  /** Results without a verdict, by attempt. */
   readonly #kept = new Map<string, Frame>();
-  readonly #working = new Map<string, Frame>();
+  readonly #working = new Map<string, Reference>();
+  /** Every attempt that ever came. */
+  readonly #known = new Set<string>();
   #wire: Wire | undefined;
 
-  constructor(world: World, random: Random) {
-    this.#world = world;
-    this.#random = random;
+  constructor() {
+    for (const line of journal.read()) {
+      if (line.did === "begun") this.#known.add(keyOf(line.reference));
+      if (line.did === "done") this.#keep(line.reference, line.output);
+      if (line.did === "told") this.#kept.delete(keyOf(line.reference));
+    }
   }
 
-  /** Until the world is over. */
-  async run(): Promise<void> {
-    while (!this.#world.over) {
+  async run(): Promise<never> {
+    for (;;) {
       try {
-        const wire = await Wire.connect(await this.#world.url(), {
-          instance: "ins_chaos_provider",
-          user: { id: "provider" },
-        });
+        const wire = await Wire.connect(url, { instance, user });
         this.#wire = wire;
         wire.listeners.add(({ frame }) => this.#take(frame));
         // Results first, so that no call that is done counts as forgotten.
         for (const result of this.#kept.values()) wire.send(result);
         await wire.ok("offerTools", {
-          tools: [
-            { name: "pure_echo", inputSchema: { type: "object" }, effect: "pure" },
-            { name: "once_count", inputSchema: { type: "object" }, effect: "once" },
-          ],
+          tools: Object.entries(TOOLS).map(([name, effect]) => ({
+            name,
+            description: name,
+            inputSchema: { type: "object" },
+            effect,
+            timeoutMs: TIMEOUT_MS,
+          })),
           working: [...this.#working.values()],
         });
-        this.#world.happened("offer");
-        await Promise.race([wire.closed, this.#world.ending]);
-        if (this.#world.over) await this.#lastVerdicts(wire);
-        wire.cut();
+        console.log("offered");
+        await wire.closed;
       } catch (error) {
-        if (!(error instanceof WireOver) && !isConnectionError(error)) throw error;
-        await this.#world.pause();
+        if (error instanceof Refused && error.frame["retryable"] !== true)
+          journal.write({ did: "problem", problem: `provider: ${error.message}` });
       }
+      this.#wire?.cut();
+      await pause(30);
     }
-  }
-
-  /** A call that ended otherwise may still be at work here; its result is answered too. */
-  async #lastVerdicts(wire: Wire): Promise<void> {
-    const settled = (): true | undefined => (this.#kept.size + this.#working.size === 0 ? true : undefined);
-    await wire.wait(settled, 10_000, "the last verdicts").catch((error: unknown) => {
-      this.problems.push(String(error));
-    });
   }
 
   #take(frame: Frame): void {
-    if (frame["type"] === "call") this.#execute(frame);
-    else if (frame["type"] === "resultAck") this.#acknowledged(frame);
+    if (frame["type"] === "call") void this.#call(frame);
+    else if (frame["type"] === "resultAck") {
+      const reference = referenceOf(frame);
+      if (!this.#known.has(keyOf(reference))) this.#problem(`a verdict on ${keyOf(reference)}, never asked`);
+      this.#kept.delete(keyOf(reference));
+      journal.write({ did: "told", reference, verdict: frame["verdict"] as string });
+    } else if (frame["type"] === "error") this.#problem(JSON.stringify(frame));
   }
 
-  #execute(frame: Frame): void {
-    const reference = { session: frame["session"], call: frame["call"], attempt: frame["attempt"] };
-    const key = keyOf(frame);
-    if (this.executions.has(key)) this.problems.push(`${key} was sent twice`);
-    const output = { done: key };
-    this.executions.set(key, { reference, output });
-    if (frame["tool"] === "once_count") {
-      const name = `${frame["session"]}/${frame["call"]}`;
-      this.onceCalls.set(name, (this.onceCalls.get(name) ?? 0) + 1);
+  async #call(frame: Frame): Promise<void> {
+    const reference = referenceOf(frame);
+    const key = keyOf(reference);
+    if (this.#known.has(key)) return this.#problem(`${key} was sent twice`);
+    this.#known.add(key);
+    if (random.chance(0.05)) {
+      const error = { code: "not-started", message: "busy with chaos" };
+      return this.#say({ type: "callResult", ...reference, error });
     }
+    journal.write({ did: "begun", reference, tool: frame["tool"] as string });
     this.#working.set(key, reference);
-    this.#wire?.send({ type: "callAccepted", ...reference });
-    const finish = (): void => {
-      this.#working.delete(key);
-      const result = { type: "callResult", ...reference, output };
-      this.#kept.set(key, result);
-      if (this.#wire?.over === false) this.#wire.send(result);
-    };
-    if (this.#random.chance(0.4)) finish();
-    else setTimeout(finish, this.#random.int(40));
+    this.#say({ type: "callAccepted", ...reference });
+    await pause((frame["input"] as { ms?: number }).ms ?? 0);
+    this.#working.delete(key);
+    const output = { done: key };
+    journal.write({ did: "done", reference, output });
+    this.#say(this.#keep(reference, output));
   }
 
-  #acknowledged(frame: Frame): void {
-    const key = keyOf(frame);
-    const execution = this.executions.get(key);
-    if (execution === undefined) this.problems.push(`a verdict on ${key}, which was never executed`);
-    else if (execution.verdict === undefined) execution.verdict = frame["verdict"] as string;
-    this.#kept.delete(key);
+  #keep(reference: Reference, output: unknown): Frame {
+    const result = { type: "callResult", ...reference, output };
+    this.#kept.set(keyOf(reference), result);
+    return result;
+  }
+
+  #say(frame: Frame): void {
+    if (this.#wire?.over === false) this.#wire.send(frame);
+  }
+
+  #problem(problem: string): void {
+    journal.write({ did: "problem", problem: `provider: ${problem}` });
   }
 }
 
-function keyOf(frame: Frame): string {
-  return `${frame["session"]}/${frame["call"]}/${frame["attempt"]}`;
+function referenceOf(frame: Frame): Reference {
+  return {
+    session: frame["session"] as string,
+    call: frame["call"] as string,
+    attempt: frame["attempt"] as number,
+  };
 }
 
-function isConnectionError(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    /ECONN|socket hang up|503/.test(`${(error as { code?: string }).code} ${error.message}`)
-  );
-}
+// Whoever started it is gone.
+process.stdin.resume().on("end", () => process.exit(0));
+if (kind === "library") library();
+else void new RawProvider().run();

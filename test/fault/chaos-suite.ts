@@ -3,6 +3,12 @@
  * for the same seed. Owns the shape of a report and how seeds are run, several at once; never what a world does.
  */
 
+/** How long after a restarted server said that it is ready a client was live again. */
+export interface Recovery {
+  readonly client: string;
+  readonly ms: number;
+}
+
 export interface SeedReport {
   readonly seed: number;
   /** What was drawn from the seed, a line each: printed when something is wrong. */
@@ -11,8 +17,7 @@ export interface SeedReport {
   readonly problems: readonly string[];
   /** Summed over all seeds. */
   readonly counts: Readonly<Record<string, number>>;
-  /** ms from the moment a restarted server says that it is ready to each client's `live`. */
-  readonly recoveries: readonly number[];
+  readonly recoveries: readonly Recovery[];
   /** Faults that could not be made here, and why. */
   readonly leftOut: readonly string[];
 }
@@ -52,7 +57,7 @@ export class Totals {
     if (report.problems.length > 0) this.broken++;
     for (const [name, count] of Object.entries(report.counts))
       this.counts[name] = (this.counts[name] ?? 0) + count;
-    this.recoveries.push(...report.recoveries);
+    this.recoveries.push(...report.recoveries.map(({ ms }) => ms));
     for (const fault of report.leftOut) this.leftOut.add(fault);
   }
 

@@ -1,188 +1,289 @@
 /**
- * One seed of chaos: a server on one directory under a stream of keyed sends, killed with -9 at random moments and started
- * again, until everything is answered. Owns the processes, the moments of death and the order of things; what the
- * clients do is theirs (./chaos-sender.ts, ./chaos-provider.ts), what must hold is ./chaos-check.ts.
+ * One world of mixed chaos: a server, ten sessions with three clients each, two providers, a load of every kind of
+ * request, and the faults that the seed drew. Owns the processes and the order of things; what is drawn is
+ * ./chaos-schedule.ts, how a fault is made ./chaos-faults.ts, what must hold ./chaos-oracle.ts.
  */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { EventFrame } from "../../protocol/entries.ts";
+import { spawnNode, spawnProcess, temporaryDirectory, type TestProcess } from "../support/process.ts";
+import { startProxy, type Proxy } from "../support/proxy.ts";
+import { Reader } from "../support/reader.ts";
+import { compiled } from "../support/root.ts";
 import { TestServer } from "../support/server.ts";
-import { deferred, seeded, type Random } from "../support/wait.ts";
+import { deferred, until } from "../support/wait.ts";
 import { Wire } from "../support/wire.ts";
-import { check, type Checked } from "./chaos-check.ts";
-import { ChaosProvider } from "./chaos-provider.ts";
-import { Sender } from "./chaos-sender.ts";
-import type { ChaosSuite, SeedReport } from "./chaos-suite.ts";
+import { RawClient, type ChaosClient, type Watcher } from "./chaos-client.ts";
+import { makeDisk, type Disk } from "./chaos-disk.ts";
+import { Journal } from "./chaos-journal.ts";
+import { LibraryClient } from "./chaos-library.ts";
+import type { Evidence, Log } from "./chaos-oracle.ts";
+import { Player } from "./chaos-player.ts";
+import type { Recovery } from "./chaos-suite.ts";
+import {
+  CLIENTS,
+  CLIENTS_PER_SESSION,
+  PROVIDERS,
+  SESSIONS,
+  type Moment,
+  type Schedule,
+} from "./chaos-schedule.ts";
 
-export interface ChaosReport extends Checked {
-  readonly seed: number;
-  readonly kills: number;
-  /** What the server was doing when it was killed, as its clients saw it. */
-  readonly moments: readonly string[];
-  readonly connections: number;
-  readonly repeats: number;
-  readonly duplicates: number;
-}
-
-const SESSIONS = 4;
-const SENDERS = 4;
-/** Acks that a seed has at least, however slow the machine. */
-const MIN_ACKS = 30;
-/** What a kill may wait for. */
-const MOMENTS = [
-  "ack",
-  "input-queued",
-  "run-started",
-  "message",
-  "tool-dispatched",
-  "tool-accepted",
-  "tool-result",
-  "cancel-requested",
-  "run-finished",
-  "offer",
-  "start",
+const AGENTS = [
+  { name: "steady" },
+  { name: "short", compaction: { contextWindow: 1200 } },
+  { name: "brittle", crashPolicy: "stop" },
 ];
+const GRACE_MS = 1_000;
+/** How long anything may take before it counts as hanging. */
+const PATIENCE_MS = 60_000;
 
-export class World {
-  sessions: { id: string; epoch: number; seq: number }[] = [];
-  /** No new sends; what was sent is waited for. */
-  settling = false;
-  acks = 0;
-  over = false;
-  readonly #end = deferred();
-  readonly ending = this.#end.promise;
-  #server: TestServer | undefined;
-  #up = deferred<string>();
+export class ChaosWorld implements Watcher {
+  readonly schedule: Schedule;
+  readonly disk: Disk;
+  readonly problems: string[] = [];
+  /** One for each client, then one for each provider. */
+  readonly links: Proxy[] = [];
+  readonly providers: TestProcess[] = [];
+  readonly journals: Journal[] = [];
+  readonly players: Player[] = [];
+  readonly recoveries: Recovery[] = [];
+  restarts = 0;
+  #server!: TestServer;
+  /** Its end is wanted. */
+  #ending = false;
   #happened = new Map<string, number>();
-  #watch: (() => void) | undefined;
+  readonly #seen = new Map<string, number>();
+  readonly #watchers = new Set<() => void>();
+  /** Who is not live again since the server died. */
+  readonly #waiting = new Set<ChaosClient>();
+  #readyAt: number | undefined;
+  #up = deferred();
+
+  private constructor(schedule: Schedule, disk: Disk) {
+    this.schedule = schedule;
+    this.disk = disk;
+  }
+
+  static async start(schedule: Schedule): Promise<ChaosWorld> {
+    const world = new ChaosWorld(schedule, await makeDisk());
+    const { data, within, env } = world.disk;
+    const config = { agents: AGENTS, providerGraceMs: GRACE_MS };
+    world.#started(await TestServer.start({ data, within, config, env: { ...env, HAULOUT_LOG: "error" } }));
+    for (let at = 0; at < CLIENTS + PROVIDERS; at++) world.links.push(await startProxy(world.#server));
+    for (let at = 0; at < PROVIDERS; at++) {
+      world.journals.push(new Journal(join(temporaryDirectory(), "journal")));
+      world.startProvider(at);
+    }
+    await Promise.all(world.providers.map((provider) => provider.waitForLine(/^offered$/, PATIENCE_MS)));
+    const wire = await Wire.connect(world.#server.url);
+    for (let at = 0; at < SESSIONS; at++) {
+      const agent = AGENTS[at % AGENTS.length]!.name;
+      await wire.ok("createSession", { agent, session: `ses_${at}` });
+    }
+    await wire.close();
+    world.#up.resolve();
+    for (let at = 0; at < CLIENTS; at++) world.#addClient(at);
+    await until(() => world.players.every(({ client }) => client.seq > 0), PATIENCE_MS, "all clients");
+    return world;
+  }
 
   get server(): TestServer {
-    if (this.#server === undefined) throw new Error("no server runs");
     return this.#server;
   }
 
-  /** Where the server is; waits while there is none. */
-  url(): Promise<string> {
-    return this.#up.promise;
+  #addClient(at: number): void {
+    const session = `ses_${at % SESSIONS}`;
+    const place = Math.floor(at / SESSIONS);
+    const options = {
+      name: `client${at}`,
+      // The second and third of a session are one person with two pages.
+      user: `user${at % SESSIONS}.${Math.min(place, CLIENTS_PER_SESSION - 2)}`,
+      session,
+      url: this.links[at]!.url,
+      encoding: at % 2 === 0 ? ("msgpack" as const) : ("json" as const),
+    };
+    const client = place === 0 ? new LibraryClient(options, this) : new RawClient(options, this);
+    this.players.push(new Player(client, (what) => this.happened(what)));
   }
 
-  /** Before another attempt to connect: the server of that moment is being killed, or not yet there. */
-  pause(): Promise<void> {
-    return new Promise((resolve) => setTimeout(resolve, 20));
+  startProvider(at: number): void {
+    const kind = at === 0 ? "raw" : "library";
+    const args = [this.links[CLIENTS + at]!.url, this.journals[at]!.path, `ins_provider${at}`];
+    const seed = String(this.schedule.providerSeeds[at]);
+    this.providers[at] = spawnNode([
+      "--enable-source-maps",
+      compiled("test/fault/chaos-provider.ts"),
+      ...args,
+      seed,
+      kind,
+    ]);
+  }
+
+  // Watcher
+
+  entry({ session, seq, event }: EventFrame): void {
+    if (seq <= (this.#seen.get(session) ?? 0)) return;
+    this.#seen.set(session, seq);
+    this.happened(event.type);
+  }
+
+  live(client: ChaosClient): void {
+    if (this.#waiting.delete(client)) {
+      const ms = this.#readyAt === undefined ? 0 : performance.now() - this.#readyAt;
+      this.recoveries.push({ client: client.name, ms });
+    }
+    this.happened("live");
+  }
+
+  up(): Promise<unknown> {
+    return this.#up.promise;
   }
 
   happened(what: string): void {
     this.#happened.set(what, (this.#happened.get(what) ?? 0) + 1);
-    if (what === "ack") this.acks++;
-    this.#watch?.();
+    for (const watcher of this.#watchers) watcher();
   }
 
-  async start(data?: string): Promise<void> {
+  beginPhase(): void {
     this.#happened = new Map();
-    this.#server = await TestServer.start(data === undefined ? {} : { data });
-    this.#up.resolve(this.#server.url);
-    this.happened("start");
   }
 
-  /** Kills the server once `what` has happened `times` times since its start. */
-  async killAfter(what: string, times: number, limitMs: number): Promise<string> {
-    const moment = await new Promise<string>((resolve) => {
-      const timer = setTimeout(() => resolve(`after ${limitMs} ms`), limitMs);
-      this.#watch = () => {
-        if ((this.#happened.get(what) ?? 0) < times) return;
-        clearTimeout(timer);
-        resolve(`${what} ${times}`);
-      };
-      this.#watch();
-    });
-    this.#watch = undefined;
-    const { server } = this;
-    server.process.kill("SIGKILL");
+  /** Resolves when it has happened so often in this phase, or, for what does not happen so often, after `ms`. */
+  async moment({ what, times }: Moment, ms: number): Promise<void> {
+    const { promise, resolve } = deferred();
+    const look = (): void => {
+      if ((this.#happened.get(what) ?? 0) >= times) resolve();
+    };
+    const timer = setTimeout(resolve, ms);
+    this.#watchers.add(look);
+    look();
+    await promise;
+    clearTimeout(timer);
+    this.#watchers.delete(look);
+  }
+
+  /** Ends the server and starts it again on what it left. */
+  async restart(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
+    this.#ending = true;
     this.#up = deferred();
-    await server.process.exited;
-    return moment;
+    this.#server.process.kill(signal);
+    const { code } = await this.#server.process.exited;
+    if (signal === "SIGTERM" && code !== 0) this.problems.push(`a stopped server ends with ${code}`);
+    this.restarts++;
+    this.#readyAt = undefined;
+    for (const { client } of this.players) this.#waiting.add(client);
+    this.#started(await this.#server.again());
+    for (const link of this.links) link.target(this.#server.port);
+    this.#up.resolve();
+    const { http } = this.#server;
+    await until(async () => (await fetch(`${http}/readyz`)).status === 200, PATIENCE_MS, "readyz");
+    this.#readyAt = performance.now();
   }
 
-  /** Resolves when so many sends have been acked in all lives. */
-  acked(times: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#watch = () => {
-        if (this.acks >= times) resolve();
-      };
-      this.#watch();
+  #started(server: TestServer): void {
+    this.#server = server;
+    this.#ending = false;
+    void server.process.exited.then(({ code, signal }) => {
+      if (this.#ending) return;
+      const said = server.process.stderr.slice(-20).join("\n");
+      this.problems.push(`the server ended by itself with ${signal ?? code}: ${said}`);
     });
   }
 
-  finish(): void {
-    this.over = true;
-    this.#end.resolve();
-  }
-}
-
-/** Kills in each world. */
-const KILLS = 2;
-
-export const mixedSuite: ChaosSuite = {
-  async run(seed): Promise<SeedReport> {
-    const fixed = { seed, recoveries: [], leftOut: [] };
-    try {
-      const report = await runSeed(seed, KILLS);
-      const { acked, runs, entries, calls, duplicates, kills, problems } = report;
-      const schedule = report.moments.map((moment) => `kill -9 at ${moment}`);
-      return { ...fixed, schedule, problems, counts: { kills, acked, runs, entries, calls, duplicates } };
-    } catch (error) {
-      return { ...fixed, schedule: [], counts: {}, problems: [(error as Error).stack ?? String(error)] };
+  /** Waits until everything is answered and shown, and collects what the oracle judges. */
+  async rest(): Promise<Evidence> {
+    const wire = await Wire.connect(this.#server.url);
+    const logs = new Map<string, Log>();
+    for (const session of await sessionsOf(wire)) {
+      const reader = Reader.fromStart(session);
+      await reader.enter(wire);
+      await reader
+        .until(
+          () => reader.state?.run === undefined && reader.state?.queue.length === 0,
+          `the rest of ${session}`,
+          PATIENCE_MS,
+        )
+        .catch((error: unknown) => this.problems.push(String(error)));
+      for (const fault of reader.faults) this.problems.push(`the log of ${session}: ${fault}`);
+      const snapshot = new Reader(session, { tail: 200 });
+      const other = await Wire.connect(this.#server.url);
+      await snapshot.enter(other);
+      other.cut();
+      const entries = reader.entries.map(({ entry }) => entry);
+      const raw = reader.entries.map((item) => item.raw as Uint8Array);
+      logs.set(session, { entries, raw, snapshot: snapshot.state });
     }
-  },
-};
-
-/** Runs one seed. Rejects when it hangs; what is wrong otherwise stands in `problems`. */
-export async function runSeed(seed: number, kills = 2): Promise<ChaosReport> {
-  const random = seeded(seed);
-  const world = new World();
-  await world.start();
-  const first = await Wire.connect(world.server.url);
-  for (let at = 0; at < SESSIONS; at++) {
-    const ok = await first.ok("createSession", { agent: "demo" });
-    world.sessions.push({
-      id: ok["session"] as string,
-      epoch: ok["epoch"] as number,
-      seq: ok["seq"] as number,
+    wire.cut();
+    const clients = this.players.map(({ client }) => client);
+    const behind = (): ChaosClient[] =>
+      clients.filter(({ session, seq }) => seq < (logs.get(session)?.entries.length ?? 0));
+    await until(() => behind().length === 0, PATIENCE_MS, "all clients to show all").catch(() => {
+      for (const { name, session, seq } of behind())
+        this.problems.push(`${name} of ${session} stays at ${seq}`);
     });
+    await until(() => this.#untold().length === 0, PATIENCE_MS, "all verdicts").catch(() => {
+      for (const call of this.#untold()) this.problems.push(`${call} never had a verdict`);
+    });
+    return {
+      logs,
+      views: clients.map((client) => client.view()),
+      promised: this.players.flatMap(({ promised }) => promised),
+      journals: this.journals.map((journal) => journal.read()),
+    };
   }
-  first.cut();
-  const senders = Array.from({ length: SENDERS }, (_, at) => new Sender(`user${at}`, world, random.fork()));
-  const provider = new ChaosProvider(world, random.fork());
-  const providing = provider.run();
-  const sending = senders.map((sender) => sender.run());
-  const everyone = Promise.all([providing, ...sending]);
-  // A client that breaks must end the seed, not wait for a kill that never comes.
-  const broken = new Promise<never>((_, reject) => void everyone.catch(reject));
-  const moments = await Promise.race([killAll(world, random, kills), broken]);
-  await Promise.race([world.acked(MIN_ACKS), broken]);
-  world.settling = true;
-  await Promise.race([Promise.all(sending), broken]);
-  world.finish();
-  await providing;
-  const checked = await check(world, senders, provider);
-  await world.server.kill();
-  const sum = (of: (sender: Sender) => number): number =>
-    senders.reduce((total, sender) => total + of(sender), 0);
-  return {
-    seed,
-    kills,
-    moments,
-    ...checked,
-    connections: sum(({ counts }) => counts.connections),
-    repeats: sum(({ counts }) => counts.repeats),
-    duplicates: sum(({ counts }) => counts.duplicates),
-  };
+
+  /** Results that the raw provider keeps, for nobody told it what became of them. */
+  #untold(): string[] {
+    const kept = new Set<string>();
+    for (const line of this.journals[0]!.read()) {
+      if (line.did === "problem" || line.did === "begun") continue;
+      const { session, call, attempt } = line.reference;
+      const name = `${session}/${call}/${attempt}`;
+      if (line.did === "done") kept.add(name);
+      else kept.delete(name);
+    }
+    return [...kept];
+  }
+
+  /** Stops the server as an operator would, and has what it leaves checked. */
+  async verify(): Promise<void> {
+    this.#ending = true;
+    const { code } = await this.#server.stop();
+    if (code !== 0) this.problems.push(`the server ends with ${code}`);
+    const [command = "", ...rest] = [
+      ...this.disk.within,
+      process.execPath,
+      compiled("server/main.ts"),
+      "verify",
+      "--data",
+      this.disk.data,
+    ];
+    const cwd = temporaryDirectory();
+    mkdirSync(cwd, { recursive: true });
+    const verify = spawnProcess(command, rest, { cwd });
+    const exit = await verify.exited;
+    if (exit.code !== 0) this.problems.push(`verify: ${[...verify.stdout, ...verify.stderr].join("; ")}`);
+  }
+
+  async close(): Promise<void> {
+    this.#ending = true;
+    for (const { client } of this.players) client.close();
+    this.#up.resolve();
+    for (const provider of this.providers) provider.kill("SIGKILL");
+    this.#server.process.kill("SIGKILL");
+    await this.#server.process.exited;
+    this.disk.close();
+    await Promise.all(this.links.map((link) => link.close()));
+  }
 }
 
-async function killAll(world: World, random: Random, kills: number): Promise<string[]> {
-  const moments: string[] = [];
-  for (let kill = 0; kill < kills; kill++) {
-    const what = random.pick(MOMENTS);
-    const times = what === "start" || what === "offer" ? 1 : 1 + random.int(20);
-    moments.push(await world.killAfter(what, times, 1500 + random.int(500)));
-    await world.start(world.server.data);
+async function sessionsOf(wire: Wire): Promise<string[]> {
+  const found: string[] = [];
+  for (let cursor: string | undefined; ;) {
+    const page = await wire.ok("listSessions", { limit: 200, ...(cursor === undefined ? {} : { cursor }) });
+    found.push(...(page["items"] as { id: string }[]).map(({ id }) => id));
+    cursor = page["cursor"] as string | undefined;
+    if (cursor === undefined) return found;
   }
-  return moments;
 }

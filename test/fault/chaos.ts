@@ -4,7 +4,7 @@
  * broken. Owns the command line alone.
  */
 import { runSeeds, Totals, type ChaosSuite } from "./chaos-suite.ts";
-import { mixedSuite } from "./chaos-world.ts";
+import { mixedSuite } from "./chaos-mixed.ts";
 import { toolsSuite } from "./tools-world.ts";
 
 const SUITES: Readonly<Record<string, ChaosSuite>> = {
@@ -42,6 +42,8 @@ await runSeeds(suite, { first, seeds, atOnce }, (report, seconds) => {
     `seed ${seed}: ${JSON.stringify(counts)}; ${problems.length} problems, ${seconds.toFixed(1)} s`,
   );
   if (problems.length > 0 || seeds === 1) for (const line of schedule) console.log(`  ${line}`);
+  for (const { client, ms } of report.recoveries)
+    if (ms > LIVE_GOAL_MS) console.log(`  ${client} was live again only after ${Math.round(ms)} ms`);
   for (const problem of problems) console.log(`  PROBLEM ${problem}`);
   if (problems.length > 0) console.log(`  again: npm run chaos -- --suite ${name} --seed ${seed} --seeds 1`);
 });

@@ -6,7 +6,7 @@
 import type { EventFrame } from "../../protocol/entries.ts";
 import type { SessionState } from "../../protocol/frames.ts";
 import { fold } from "../../protocol/state.ts";
-import { WireOver, PATIENCE_MS, type Frame, type Received, type Wire } from "./wire.ts";
+import { Refused, WireOver, PATIENCE_MS, type Frame, type Received, type Wire } from "./wire.ts";
 
 interface ShownPart {
   readonly part: number;
@@ -36,16 +36,26 @@ export class Reader {
   /** Messages that were committed or abandoned. */
   readonly #over = new Set<string>();
   readonly #tail: number | undefined;
+  readonly #crashes: boolean;
+  /** No `live` has come since the attach. */
+  #returning = false;
   #wire: Wire | undefined;
   #listener: ((received: Received) => void) | undefined;
   #channel: number | undefined;
   readonly #wakers = new Set<() => void>();
 
-  /** `after`: the position to begin at; without it the first attach gets a snapshot. */
-  constructor(session: string, options: { after?: { epoch: number; seq: number }; tail?: number } = {}) {
+  /**
+   * `after`: the position to begin at; without it the first attach gets a snapshot. `crashes`: a server may die under this
+   * reader, and the first `live` after that may know less of an unfinished text than was shown.
+   */
+  constructor(
+    session: string,
+    options: { after?: { epoch: number; seq: number }; tail?: number; crashes?: boolean } = {},
+  ) {
     this.session = session;
     this.position = options.after;
     this.#tail = options.tail;
+    this.#crashes = options.crashes ?? false;
   }
 
   /** From the first entry on. */
@@ -53,7 +63,7 @@ export class Reader {
     return new Reader(session, { after: { epoch: 0, seq: 0 } });
   }
 
-  /** Attaches on a connection where this reader left off, and resolves with the `ok`; what follows is taken as it comes. */
+  /** Attaches on a connection where this reader left off, and resolves with the `ok`; what follows is taken as it comes. Rejects with Refused. */
   async attach(wire: Wire): Promise<Frame> {
     this.#leave();
     const id = wire.newRequest();
@@ -61,6 +71,7 @@ export class Reader {
     this.#wire = wire;
     this.#channel = undefined;
     this.live = false;
+    this.#returning = true;
     this.trace = [];
     const listener = (received: Received): void => {
       if (answers(received)) this.#attached(received.frame);
@@ -77,7 +88,7 @@ export class Reader {
       ...(this.#tail === undefined ? {} : { tail: this.#tail }),
     });
     const answer = await wire.frame((frame) => frame["id"] === id, { what: "the answer to attach" });
-    if (answer["type"] !== "ok") throw new Error(`attach is refused: ${JSON.stringify(answer)}`);
+    if (answer["type"] !== "ok") throw new Refused("attach", answer);
     return answer;
   }
 
@@ -238,13 +249,17 @@ export class Reader {
     const partial = frame["partial"] as Frame | undefined;
     const before = partial && this.shown.get(partial["message"] as string);
     this.shown.clear();
+    const returning = this.#returning;
+    this.#returning = false;
     if (partial === undefined) return;
     const message = partial["message"] as string;
     if (this.#over.has(message)) this.#fault(`live shows ${message}, which is over`);
     const parts = (partial["parts"] as ShownPart[]).map(({ part, kind, text }) => ({ part, kind, text }));
     for (const { part, text } of before ?? []) {
       const now = parts.find((item) => item.part === part)?.text ?? "";
-      if (!now.startsWith(text)) this.#fault(`live has ${quote(now)} where ${quote(text)} was shown`);
+      const isOlder = this.#crashes && returning && text.startsWith(now);
+      if (!now.startsWith(text) && !isOlder)
+        this.#fault(`live has ${quote(now)} where ${quote(text)} was shown`);
     }
     this.shown.set(message, parts);
   }

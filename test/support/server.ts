@@ -4,7 +4,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { spawnNode, temporaryDirectory, type Exit, type TestProcess } from "./process.ts";
+import { spawnProcess, temporaryDirectory, type Exit, type TestProcess } from "./process.ts";
 import { compiled } from "./root.ts";
 
 export interface ServerOptions {
@@ -14,6 +14,8 @@ export interface ServerOptions {
   /** Written to a file that HAULOUT_CONFIG names. */
   readonly config?: object;
   readonly env?: Readonly<Record<string, string>>;
+  /** A command that becomes the command given after it, such as nsenter: where the server runs. */
+  readonly within?: readonly string[];
 }
 
 const START_LIMIT_MS = 30_000;
@@ -80,5 +82,7 @@ export function spawnServer(options: ServerOptions & { readonly data: string }):
     env["HAULOUT_CONFIG"] = join(cwd, "config.json");
     writeFileSync(env["HAULOUT_CONFIG"], JSON.stringify(options.config));
   }
-  return spawnNode(["--enable-source-maps", compiled("server/main.ts"), "serve"], { env, cwd });
+  const serve = [process.execPath, "--enable-source-maps", compiled("server/main.ts"), "serve"];
+  const [command = "", ...rest] = [...(options.within ?? []), ...serve];
+  return spawnProcess(command, rest, { env, cwd });
 }

@@ -2,6 +2,7 @@
  * What holds for every log, whatever happened: the promises as a function over entries. Answers a list of violations,
  * empty when all is well. Keeps a small model of its own and never uses fold, which other tests hold.
  */
+import type { MessagePart } from "../../../protocol/content.ts";
 import type { EventFrame } from "../../../protocol/entries.ts";
 import { eventFrame } from "../../../protocol/entries.ts";
 
@@ -35,6 +36,8 @@ export function violations(log: readonly EventFrame[], rules: LogRules = {}): st
   const ids = new Set<string>();
   let open: Run | undefined;
   let epoch = 0;
+  /** A fork begins with what it copied: messages without a run. */
+  let copying = false;
 
   for (const [index, entry] of log.entries()) {
     const { event: body, seq } = entry;
@@ -47,6 +50,14 @@ export function violations(log: readonly EventFrame[], rules: LogRules = {}): st
     if ((index === 0) !== (body.type === "session-created"))
       wrong("session-created is the first entry, once");
     if (entry.run !== undefined && ended.has(entry.run)) wrong("belongs to a run that has ended");
+    copying =
+      body.type === "session-created" ? body.forkedFrom !== undefined : copying && isCopied(body.type);
+    if (copying && body.type === "message") {
+      if (ids.has(body.message.id)) wrong("a message id is used again");
+      ids.add(body.message.id);
+      if (body.message.parts.some(isUnanswered)) wrong("a call without a result is copied");
+      continue;
+    }
     const call = "call" in body && body.call !== undefined ? open?.calls.get(body.call) : undefined;
 
     switch (body.type) {
@@ -150,6 +161,14 @@ export function violations(log: readonly EventFrame[], rules: LogRules = {}): st
     if (at < 0) wrong(`input ${input} does not wait`);
     else queue.splice(at, 1);
   }
+}
+
+function isCopied(type: string): boolean {
+  return type === "message" || type === "compacted";
+}
+
+function isUnanswered(part: MessagePart): boolean {
+  return part.type === "dynamic-tool" && ["input-streaming", "input-available"].includes(part.state);
 }
 
 function rankOf(mode: string): number {
