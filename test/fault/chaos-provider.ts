@@ -89,7 +89,7 @@ class RawProvider {
       if (!this.#known.has(keyOf(reference))) this.#problem(`a verdict on ${keyOf(reference)}, never asked`);
       this.#kept.delete(keyOf(reference));
       journal.write({ did: "told", reference, verdict: frame["verdict"] as string });
-    } else if (frame["type"] === "error") this.#problem(JSON.stringify(frame));
+    } else if (frame["type"] === "error" && frame["id"] === undefined) this.#problem(JSON.stringify(frame));
   }
 
   async #call(frame: Frame): Promise<void> {

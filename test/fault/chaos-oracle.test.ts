@@ -1,0 +1,426 @@
+/**
+ * The control of chaos: an oracle that finds nothing may be blind. One small world in which every promise is kept, and
+ * one violation of each kind planted in a copy of it: the rule that is meant for it finds it.
+ */
+import { encodeFrame, transcodeToJson } from "../../protocol/codec.ts";
+import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
+import { cut } from "../../protocol/state.ts";
+import { assert, suite } from "../support/suite.ts";
+import type { Line } from "./chaos-journal.ts";
+import { foldAll, judge, RULES, type Evidence } from "./chaos-oracle.ts";
+import type { Asked, Promised } from "./chaos-player.ts";
+
+const test = suite("oracle of chaos");
+
+const ann = { kind: "user", id: "ann", name: "ann", verified: false } as const;
+const agent = { kind: "agent", id: "steady", name: "steady", verified: true } as const;
+const usage = { inputTokens: 1, outputTokens: 1 };
+const content = (text: string): { type: "text"; text: string }[] => [{ type: "text", text }];
+const call = { type: "dynamic-tool", toolName: "once_count", toolCallId: "call_1", input: {} } as const;
+
+/** Body, and the run that it belongs to. */
+type Said = readonly [body: EntryBody, run?: string];
+
+const SAID: readonly Said[] = [
+  [{ type: "session-created", agent: "steady", owner: "ann" }],
+  [{ type: "input-queued", input: "msg_1", key: "k1", content: "one", mode: "queue" }],
+  [{ type: "run-started", run: "run_1", input: "msg_1", agent: "steady", model: "m", tools: [] }, "run_1"],
+  [
+    {
+      type: "message",
+      message: { id: "msg_1", role: "user", author: ann, run: "run_1", parts: content("one") },
+    },
+    "run_1",
+  ],
+  [
+    {
+      type: "message",
+      message: {
+        id: "msg_a",
+        role: "assistant",
+        author: agent,
+        run: "run_1",
+        parts: [{ ...call, state: "input-available" }],
+      },
+      step: 1,
+    },
+    "run_1",
+  ],
+  [
+    {
+      type: "tool-dispatched",
+      call: "call_1",
+      attempt: 1,
+      provider: "prv_1",
+      effect: "once",
+      deadlineAt: 9,
+    },
+    "run_1",
+  ],
+  [
+    {
+      type: "tool-result",
+      call: "call_1",
+      attempt: 1,
+      outcome: "ok",
+      output: { done: "ses/call_1/1" },
+      durationMs: 1,
+    },
+    "run_1",
+  ],
+  [{ type: "step-finished", run: "run_1", step: 1, finishReason: "tool-calls", usage }, "run_1"],
+  [{ type: "input-queued", input: "msg_2", key: "k2", content: "two", mode: "queue" }],
+  [{ type: "input-edited", input: "msg_2", content: "changed" }],
+  [{ type: "input-withdrawn", input: "msg_2" }],
+  [{ type: "session-updated", title: "title" }],
+  [{ type: "cancel-requested", run: "run_1" }, "run_1"],
+  [{ type: "run-finished", run: "run_1", reason: "cancelled", steps: 1, usage, model: "m" }, "run_1"],
+  [{ type: "compacted", upTo: 5, summary: "so far" }],
+  [{ type: "input-queued", input: "msg_3", key: "k3", content: "one", mode: "queue" }],
+  [{ type: "input-withdrawn", input: "msg_3" }],
+];
+
+const FORKED: readonly Said[] = [
+  [{ type: "session-created", agent: "steady", owner: "ann", forkedFrom: { session: "ses", at: 14 } }],
+  [{ type: "message", message: { id: "msg_1", role: "user", author: ann, parts: content("one") } }],
+  [
+    {
+      type: "message",
+      message: {
+        id: "msg_a",
+        role: "assistant",
+        author: agent,
+        parts: [{ ...call, state: "output-available", output: 1 }],
+      },
+    },
+  ],
+];
+
+/** What a world left, in parts that a test may spoil. */
+interface Left {
+  said: Said[];
+  forked: Said[];
+  promised: Promised[];
+  journal: Line[];
+  /** What the clients were shown, when that is not what is logged. */
+  shown?: Said[];
+  /** A snapshot of something else. */
+  snapshot?: Said[];
+  faults: string[];
+}
+
+function kept(): Left {
+  const reference = { session: "ses", call: "call_1", attempt: 1 };
+  const promise = (asked: Asked, seq: number, more: object = {}): Promised => ({
+    client: "client0",
+    user: "ann",
+    session: "ses",
+    asked,
+    answer: "acked",
+    frame: { type: "ok", seq, ...more },
+  });
+  return structuredClone<Left>({
+    said: [...SAID],
+    forked: [...FORKED],
+    promised: [
+      promise({ kind: "send", key: "k1", content: "one", mode: "queue" }, 2, { input: "msg_1" }),
+      promise({ kind: "send", key: "k2", content: "two", mode: "queue" }, 9, { input: "msg_2" }),
+      promise({ kind: "edit", input: "msg_2", content: "changed" }, 10),
+      promise({ kind: "withdraw", input: "msg_2" }, 11),
+      promise({ kind: "update", title: "title" }, 12),
+      promise({ kind: "cancel", run: "run_1" }, 13, { state: "cancelling" }),
+      promise({ kind: "compact" }, 15),
+      promise({ kind: "retry", run: "run_1", key: "k3" }, 16, { input: "msg_3" }),
+      promise({ kind: "fork" }, 0, { session: "fork" }),
+    ],
+    journal: [
+      { did: "begun", reference, tool: "once_count" },
+      { did: "done", reference, output: { done: "ses/call_1/1" } },
+      { did: "told", reference, verdict: "stored" },
+    ],
+    faults: [],
+  });
+}
+
+function entriesOf(session: string, said: readonly Said[]): EventFrame[] {
+  return said.map(([event, run], at) => ({
+    type: "event",
+    session,
+    epoch: 1,
+    seq: at + 1,
+    at: 1,
+    ...(run === undefined ? {} : { run }),
+    ...(event.type === "input-queued" ? { actor: ann } : {}),
+    event,
+  }));
+}
+
+function evidenceOf(left: Left): Evidence {
+  const log = (session: string, said: readonly Said[]) => {
+    const entries = entriesOf(session, said);
+    const state = foldAll(entriesOf(session, session === "ses" ? (left.snapshot ?? said) : said));
+    return { entries, raw: entries.map(encodeFrame), snapshot: state && cut(state, 200) };
+  };
+  const shown = entriesOf("ses", left.shown ?? left.said);
+  const view = (client: string, raw: (entry: EventFrame) => Uint8Array | string) => ({
+    client,
+    session: "ses",
+    entries: shown.map((entry) => ({ entry, raw: raw(entry) })),
+    state: foldAll(shown),
+    faults: left.faults,
+  });
+  return {
+    logs: new Map([
+      ["ses", log("ses", left.said)],
+      ...(left.forked.length === 0 ? [] : [["fork", log("fork", left.forked)] as const]),
+    ]),
+    views: [
+      view("binary", encodeFrame),
+      view("json", (entry) => transcodeToJson(encodeFrame(entry))),
+      {
+        client: "library",
+        session: "ses",
+        entries: shown.map((entry) => ({ entry })),
+        state: foldAll(shown),
+        faults: [],
+      },
+    ],
+    promised: left.promised,
+    journals: [left.journal],
+  };
+}
+
+test("a world that keeps every promise is found to", () => {
+  assert.equal(judge(evidenceOf(kept())), []);
+});
+
+const at = (left: Left, type: string): number => left.said.findIndex(([event]) => event.type === type);
+
+/** What is planted, the rule that is meant for it, and some of what it says. */
+const PLANTED: readonly [what: string, rule: string, plant: (left: Left) => unknown, says: RegExp][] = [
+  ["a call with two outcomes", "logs", (left) => left.said.splice(7, 0, left.said[6]!), /second result/],
+  [
+    "a call without an outcome",
+    "logs",
+    (left) => left.said.splice(6, 1),
+    /call without a result|calls are open/,
+  ],
+  [
+    "a run that ends twice",
+    "logs",
+    (left) => left.said.splice(14, 0, left.said[13]!),
+    /has ended|no such run/,
+  ],
+  ["a run that never ends", "logs", (left) => left.said.splice(12), /never ends/],
+  ["an input that is never answered", "logs", (left) => left.said.splice(-1), /wait for ever/],
+  [
+    "a once call that is dispatched again",
+    "logs",
+    (left) =>
+      left.said.splice(
+        6,
+        0,
+        [{ type: "tool-lost", call: "call_1", attempt: 1, cause: "disconnected" }, "run_1"],
+        [
+          {
+            type: "tool-dispatched",
+            call: "call_1",
+            attempt: 2,
+            provider: "p",
+            effect: "once",
+            deadlineAt: 9,
+          },
+          "run_1",
+        ],
+      ),
+    /once/,
+  ],
+  [
+    "a run that ends for no reason",
+    "runs end",
+    (left) =>
+      (left.said[13] = [
+        { type: "run-finished", run: "run_1", reason: "error", steps: 1, usage, model: "m" },
+        "run_1",
+      ]),
+    /ends error/,
+  ],
+  [
+    "a call without a result in the history",
+    "history",
+    (left) => left.said.splice(6, 1),
+    /input-available at rest/,
+  ],
+  ["a lost ack of a send", "what was acked", (left) => left.said.splice(1, 1), /send by client0/],
+  [
+    "a lost ack of an edit",
+    "what was acked",
+    (left) => left.said.splice(at(left, "input-edited"), 1),
+    /edit/,
+  ],
+  [
+    "a lost ack of a withdrawal",
+    "what was acked",
+    (left) => left.said.splice(at(left, "input-withdrawn"), 1),
+    /withdraw/,
+  ],
+  [
+    "a lost ack of an update",
+    "what was acked",
+    (left) => left.said.splice(at(left, "session-updated"), 1),
+    /update/,
+  ],
+  [
+    "a lost ack of a cancel",
+    "what was acked",
+    (left) => left.said.splice(at(left, "cancel-requested"), 1),
+    /cancel/,
+  ],
+  [
+    "a lost ack of a summary",
+    "what was acked",
+    (left) => left.said.splice(at(left, "compacted"), 1),
+    /compact/,
+  ],
+  ["a lost ack of a retry", "what was acked", (left) => left.said.splice(15), /retry/],
+  [
+    "a retry that asks something else",
+    "what was acked",
+    (left) =>
+      (left.said[15] = [
+        { type: "input-queued", input: "msg_3", key: "k3", content: "other", mode: "queue" },
+      ]),
+    /retry/,
+  ],
+  [
+    "a send that never had an answer",
+    "what was acked",
+    (left) => (left.promised[0]!.answer = "unknown"),
+    /never had an answer/,
+  ],
+  [
+    "an input that was refused",
+    "inputs",
+    (left) => (left.promised[0]!.answer = "refused"),
+    /refused and is queued/,
+  ],
+  ["an input that nobody sent", "inputs", (left) => left.promised.splice(0, 1), /never sent/],
+  [
+    "an input that is queued twice",
+    "inputs",
+    (left) => left.said.splice(2, 0, left.said[1]!),
+    /queued twice/,
+  ],
+  [
+    "an entry that was shown and is gone",
+    "what was shown",
+    (left) => {
+      left.shown = [...left.said];
+      left.said.splice(11, 1);
+    },
+    /was shown/,
+  ],
+  [
+    "an entry that was shown otherwise",
+    "what was shown",
+    (left) => {
+      left.shown = [...left.said];
+      left.shown[11] = [{ type: "session-updated", title: "another" }];
+    },
+    /another entry 12|another state/,
+  ],
+  [
+    "a client that stays behind",
+    "what was shown",
+    (left) => (left.shown = left.said.slice(0, -1)),
+    /16 entries of 17/,
+  ],
+  ["a fault that a client saw", "what was shown", (left) => left.faults.push("a gap"), /a gap/],
+  [
+    "a snapshot of something else",
+    "what was shown",
+    (left) => (left.snapshot = left.said.slice(0, 12)),
+    /snapshot/,
+  ],
+  ["a fork that is gone", "forks", (left) => (left.forked = []), /acked and is not there/],
+  ["a fork without what was said", "forks", (left) => left.forked.splice(2, 1), /does not begin with/],
+  [
+    "a fork of an open run",
+    "forks",
+    (left) =>
+      (left.forked[0] = [
+        { type: "session-created", agent: "steady", owner: "ann", forkedFrom: { session: "ses", at: 8 } },
+      ]),
+    /middle of a run/,
+  ],
+  [
+    "a once call that was executed twice",
+    "calls",
+    (left) =>
+      left.journal.push({
+        did: "begun",
+        reference: { session: "ses", call: "call_1", attempt: 2 },
+        tool: "once_count",
+      }),
+    /executed again, and is once/,
+  ],
+  [
+    "a call that was executed twice",
+    "calls",
+    (left) => left.journal.push(left.journal[0]!),
+    /executed twice/,
+  ],
+  [
+    "a call that was executed before its dispatch",
+    "calls",
+    (left) => left.said.splice(5, 1),
+    /before its dispatch/,
+  ],
+  ["an output that nobody made", "calls", (left) => left.journal.splice(1), /nobody executed it/],
+  [
+    "a result that was stored and does not count",
+    "calls",
+    (left) =>
+      (left.said[6] = [{ type: "tool-result", call: "call_1", outcome: "timeout", durationMs: 1 }, "run_1"]),
+    /does not count/,
+  ],
+  [
+    "a call that the server does not know",
+    "calls",
+    (left) => (left.journal[2] = { ...left.journal[2], verdict: "unknown" } as Line),
+    /unknown to the server/,
+  ],
+  [
+    "what a provider complains of",
+    "calls",
+    (left) => left.journal.push({ did: "problem", problem: "sent twice" }),
+    /sent twice/,
+  ],
+];
+
+for (const [what, begins, plant, says] of PLANTED) {
+  test(`finds ${what}`, () => {
+    const left = kept();
+    plant(left);
+    const [rule] = Object.entries(RULES).filter(([name]) => name.startsWith(begins));
+    assert.match(rule![1](evidenceOf(left)).join("\n"), says);
+  });
+}
+
+test("every rule has its control", () => {
+  const planted = new Set(PLANTED.map(([, begins]) => begins));
+  for (const name of Object.keys(RULES))
+    assert.ok(
+      [...planted].some((begins) => name.startsWith(begins)),
+      name,
+    );
+});
+
+test("finds a log with a hole", () => {
+  const evidence = evidenceOf(kept());
+  const { entries, ...rest } = evidence.logs.get("ses")!;
+  const logs = new Map(evidence.logs).set("ses", { ...rest, entries: entries.toSpliced(11, 1) });
+  assert.match(judge({ ...evidence, logs }).join("\n"), /seq 13 \S+: stands at place 12/);
+});
+
+test.run();
