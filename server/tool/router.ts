@@ -16,7 +16,7 @@ import { Providers } from "./providers.ts";
 import type { Offer, ProviderOptions } from "./providers.ts";
 import type { RegisteredTool, Scope, ToolRegistry } from "./registry.ts";
 import { Lease } from "./ticket.ts";
-import type { CallAnswer, Provider, Ticket } from "./ticket.ts";
+import type { CallAnswer, GivenResult, Provider, Ticket } from "./ticket.ts";
 import { LOCAL_PROVIDER } from "./tool.ts";
 import type { CallReference, ToolHost } from "./tool.ts";
 
@@ -35,13 +35,6 @@ export interface PoolLoad {
   readonly pool: ListedProvider[];
 }
 
-interface EarlyResult {
-  readonly id: string;
-  readonly host: ToolHost;
-  readonly reference: CallReference;
-  readonly answer: CallAnswer;
-}
-
 export interface RouterOptions extends PoolOptions, ProviderOptions {
   /** Progress of a call is shown at most so often, the latest; what comes meanwhile is passed over. Default 100 ms. */
   progressEveryMs?: number;
@@ -57,7 +50,7 @@ export class Router {
   readonly #affinity = new Affinity();
   readonly #executes: (name: string) => boolean;
   /** By call, then by attempt. */
-  readonly #early = new Map<string, Map<number, EarlyResult>>();
+  readonly #early = new Map<string, Map<number, GivenResult>>();
 
   /** `local` executes in-process tools; its `has` says which. */
   constructor(
@@ -137,14 +130,18 @@ export class Router {
    * was taken up again, or of a call that is not yet. Kept for the grace at most.
    */
   resultByLog(id: string, host: ToolHost, reference: CallReference, answer: CallAnswer): void {
-    const key = callKey(reference);
     const result = { id, host, reference, answer };
-    const ticket = this.#tickets.get(key);
+    const ticket = this.#tickets.get(callKey(reference));
     if (ticket !== undefined) {
       ticket.attempts.set(reference.attempt, id);
       this.#take(ticket, result);
-      return;
-    }
+    } else this.#keep(result);
+  }
+
+  /** For whoever takes the call up, within the grace. */
+  #keep(result: GivenResult): void {
+    const { reference } = result;
+    const key = callKey(reference);
     let early = this.#early.get(key);
     if (early === undefined) {
       if (this.#early.size >= MAX_EARLY) return;
@@ -159,7 +156,9 @@ export class Router {
     return this.#providers.expectResult(id, reference);
   }
 
-  #take(ticket: Ticket, { id, host, reference, answer }: EarlyResult): void {
+  #take(ticket: Ticket, result: GivenResult): void {
+    const { id, host, reference, answer } = result;
+    ticket.results.push(result);
     if (ticket.affinity) this.#affinity.note(ticket.session, id);
     if (ticket.answered === undefined) {
       ticket.progress?.();
@@ -195,6 +194,7 @@ export class Router {
       affinity,
       prefer: () => (affinity ? this.#affinity.of(session) : []),
       late: [],
+      results: [],
       answered: undefined,
       progress: undefined,
       stored: undefined,
@@ -240,6 +240,9 @@ export class Router {
       const verdict: Verdict = reference.attempt === ticket.stored ? "duplicate" : "stale";
       host.acknowledgeResult(reference, verdict);
     }
+    if (settled) return;
+    // The call is open in the log, as when its append failed; its provider says nothing twice on one socket.
+    for (const result of ticket.results) if (result.answer.error?.code !== "not-started") this.#keep(result);
   }
 
   /** Reserves the least busy free provider of the tool, if there is one now. */

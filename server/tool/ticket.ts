@@ -12,6 +12,14 @@ export interface CallAnswer {
   readonly error?: CallError | undefined;
 }
 
+/** A result as it came, and from whom. */
+export interface GivenResult {
+  readonly id: string;
+  readonly host: ToolHost;
+  readonly reference: CallReference;
+  readonly answer: CallAnswer;
+}
+
 /** What happens to an open call, in order. */
 export type CallEvent =
   | { readonly type: "lease"; readonly lease: Lease }
@@ -51,6 +59,8 @@ export interface Ticket {
   readonly prefer: () => readonly string[];
   /** Results that came when the call was being ended by another one; they get their verdict at the end. */
   readonly late: { readonly host: ToolHost; readonly reference: CallReference }[];
+  /** Every result that came: until one is in the log, whoever takes the call up again needs them. */
+  readonly results: GivenResult[];
   answered: number | undefined;
   /** Shows the latest progress; undefined while the next one may be shown at once. */
   progress: (() => void) | undefined;

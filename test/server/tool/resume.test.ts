@@ -153,6 +153,29 @@ test("a provider that timed out while the server was away says no more than that
   assert.equal(host.acks, ["2 stale"]);
 });
 
+test("a result whose append failed counts when the call is taken up again", async () => {
+  const { make, host, router, reference, cancel, stop } = resumed({
+    state: "dispatched",
+    attempt: 1,
+    provider: "prv_a",
+  });
+  const failing = make().run(cancel.signal, stop.signal);
+  router.resultByLog("prv_a", host, { ...reference, attempt: 1 }, { output: "done" });
+  const first = await entriesOf(failing);
+  assert.equal(
+    first.map(({ type }) => type),
+    ["tool-result"],
+  );
+  await assert.rejects(failing.throw(new Error("the store cannot commit")));
+  assert.equal(host.acks, []);
+
+  const again = make().run(cancel.signal, stop.signal);
+  const [result] = await entriesOf(again);
+  assert.ok(result?.type === "tool-result" && result.outcome === "ok" && result.output === "done");
+  await again.next();
+  assert.equal(host.acks, ["1 stored"]);
+});
+
 test("a cancel that is confirmed says nothing of an attempt before the restart", async () => {
   const { make, host, router, provider, reference, cancel, stop } = resumed({
     state: "dispatched",
