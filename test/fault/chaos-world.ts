@@ -253,7 +253,7 @@ export class ChaosWorld implements Watcher {
     this.#ending = true;
     const { code } = await this.#server.stop();
     if (code !== 0) this.problems.push(`the server ends with ${code}`);
-    const [command = "", ...rest] = [
+    const command: string[] = [
       ...this.disk.within,
       process.execPath,
       compiled("server/main.ts"),
@@ -263,7 +263,7 @@ export class ChaosWorld implements Watcher {
     ];
     const cwd = temporaryDirectory();
     mkdirSync(cwd, { recursive: true });
-    const verify = spawnProcess(command, rest, { cwd });
+    const verify = spawnProcess(command[0]!, command.slice(1), { cwd });
     const exit = await verify.exited;
     if (exit.code !== 0) this.problems.push(`verify: ${[...verify.stdout, ...verify.stderr].join("; ")}`);
   }
