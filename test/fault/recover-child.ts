@@ -1,21 +1,23 @@
 /**
  * A process that sends a scripted message to a session, then a plain one, and dies of SIGKILL after its n-th commit, or
  * goes on with what it finds. Arguments: directory; n, or the type of an entry to die at, or the name of a tool to die
- * in, or 0; crash policy. Prints the log as JSON lines once both runs have ended. Owns two tools, which leave a trace of
- * each execution in a file.
+ * in, or 0; crash policy; `asked` where two people are asked about each purchase, who say yes. Prints the log as JSON
+ * lines once both runs have ended. Owns two tools, which leave a trace of each execution in a file.
  */
 import { appendFileSync } from "node:fs";
 import { join } from "node:path";
 import type { EventFrame } from "../../protocol/entries.ts";
 import { scriptedModel } from "../../server/model/scripted.ts";
 import { Runtime } from "../../server/runtime.ts";
+import { ProtocolError } from "../../protocol/errors.ts";
+import { answer } from "../../server/session/answer.ts";
 import { send } from "../../server/session/commands.ts";
 import { createSession } from "../../server/session/create.ts";
 import { CommitQueue } from "../../server/store/commit.ts";
 import { EmbeddedStore } from "../../server/store/embedded.ts";
 import { readLog } from "../support/runtime.ts";
 
-const [directory = "", at = "0", policy = "restart-step"] = process.argv.slice(2);
+const [directory = "", at = "0", policy = "restart-step", asked] = process.argv.slice(2);
 const SESSION = "crash";
 const SCRIPT = {
   script: [
@@ -26,6 +28,7 @@ const SCRIPT = {
     { text: "done" },
   ],
 };
+const SHORT = { script: [{ calls: [{ tool: "buy" }] }, { text: "done" }] };
 
 const store = await EmbeddedStore.open(join(directory, "data"));
 let commits = 0;
@@ -45,7 +48,14 @@ const trace = (name: string): object => {
   return { done: name };
 };
 runtime.registerTool({ name: "look", effect: "pure", inputSchema: {}, execute: () => trace("look") });
-runtime.registerTool({ name: "buy", effect: "once", inputSchema: {}, execute: () => trace("buy") });
+const approval = { mode: "always" as const, by: { count: 2 }, remember: true };
+runtime.registerTool({
+  name: "buy",
+  effect: "once",
+  inputSchema: {},
+  execute: () => trace("buy"),
+  ...(asked === undefined ? {} : { approval }),
+});
 await runtime.addAgent({ name: "shopper", crashPolicy: policy as "stop" });
 
 const caller = {
@@ -64,8 +74,23 @@ runtime.onEvent = (event) => {
   if (event.type !== "event") return;
   if (event.event.type === at) process.kill(process.pid, "SIGKILL");
   see(event);
+  if (event.event.type === "request-opened") approve(event.event.request);
 };
 for (const entry of await readLog(store, SESSION)) see(entry);
+
+/** Two people, who do not know what a process before this one was told. */
+function approve(request: string): void {
+  const said = { request, decision: "approve", remember: { what: "tool", for: "session" } } as const;
+  for (const id of ["ann", "bob"]) {
+    const by = { ...caller, actor: { ...caller.actor, id } };
+    runtime.registry
+      .with(SESSION, (session) => answer(session, by, said, store))
+      .catch((error: unknown) => {
+        // What is resolved needs no answer.
+        if (!(error instanceof ProtocolError) || error.code !== "conflict") throw error;
+      });
+  }
+}
 
 async function run(key: string, content: string): Promise<void> {
   const { input } = await runtime.registry.with(SESSION, (session) =>
@@ -76,7 +101,8 @@ async function run(key: string, content: string): Promise<void> {
 
 await runtime.start();
 await createSession(runtime.registry, store, caller, { agent: "shopper", session: SESSION, key: "made" });
-await run("sent", JSON.stringify(SCRIPT));
+for (const { request } of (await runtime.session(SESSION))?.requests ?? []) approve(request);
+await run("sent", JSON.stringify(asked === undefined ? SCRIPT : SHORT));
 await run("next", JSON.stringify({ script: [{ text: "yes" }] }));
 for (const entry of await readLog(store, SESSION)) process.stdout.write(`${JSON.stringify(entry)}\n`);
 await runtime.close();

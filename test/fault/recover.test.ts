@@ -24,8 +24,9 @@ async function life(
   directory: string,
   at: number | string,
   policy: string,
+  ...more: string[]
 ): Promise<EventFrame[] | "killed"> {
-  const child = spawnNode([CHILD, directory, String(at), policy]);
+  const child = spawnNode([CHILD, directory, String(at), policy, ...more]);
   const { code, signal } = await child.exited;
   if (signal === "SIGKILL") return "killed";
   assert.is(code, 0, child.stderr.join("\n"));
@@ -97,6 +98,34 @@ test("a run goes on to its end after a kill at any commit", { limitMs: 250_000 }
     "a once call in flight at a crash of its process is unknown",
   );
 });
+
+test(
+  "people who are asked are heard once after a kill at any commit, and what they allow runs at most once",
+  { limitMs: 250_000 },
+  async () => {
+    for (let at = 1; ; at++) {
+      const directory = temporaryDirectory();
+      const first = await life(directory, at, "restart-step", "asked");
+      const log = first === "killed" ? await life(directory, 0, "restart-step", "asked") : first;
+      if (log === "killed") throw new Error("killed without being told");
+      assert.is(check(log, directory).reason, "text", `after commit ${at}`);
+      let state: SessionState | undefined;
+      for (const entry of log) state = fold(state, entry);
+      assert.equal(state?.requests, []);
+      const [opened, ...others] = bodies(log, "request-opened");
+      assert.equal(others, []);
+      const resolved = bodies(log, "request-resolved");
+      assert.equal(
+        resolved.map(({ request, decision, by }) => [request, decision, by?.map(({ id }) => id).toSorted()]),
+        [[opened?.request, "approve", ["ann", "bob"]]],
+      );
+      assert.is(bodies(log, "request-answered").length, 1, "each said it once");
+      assert.is(state?.allowances?.length, 1);
+      assert.is(bodies(log, "tool-dispatched").filter(({ effect }) => effect === "once").length, 1);
+      if (first !== "killed") break;
+    }
+  },
+);
 
 test("with the policy to stop, the run ends interrupted and the session is usable", async () => {
   const directory = temporaryDirectory();
