@@ -3,7 +3,7 @@
  * which position, and when to give up for good. Never decides what a frame means (view.ts) and offers no commands
  * (session.ts).
  */
-import type { Position, SessionInfo } from "../protocol/content.ts";
+import type { Position, SessionInfo, Role } from "../protocol/content.ts";
 import type { EntryBodyOf, EventFrame } from "../protocol/entries.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import type { OpenRequest, ResultOf, ServerFrame, ServerFrameOf, SessionState } from "../protocol/frames.ts";
@@ -76,6 +76,7 @@ export class Attachment {
   #endRetry: () => void = () => undefined;
   #ended: ProtocolError | undefined;
   #info: SessionInfo | undefined;
+  #given: { readonly role: Role | undefined } | undefined;
   #presence: ServerFrameOf<"presence">["users"] = [];
 
   constructor(link: AttachmentLink, session: string, options: AttachOptions) {
@@ -92,6 +93,11 @@ export class Attachment {
   /** How the session stood when it was attached last. */
   get info(): SessionInfo | undefined {
     return this.#info;
+  }
+
+  /** What the server said one may do here, when it was attached last; another object each time. */
+  get given(): { readonly role: Role | undefined } | undefined {
+    return this.#given;
   }
 
   get presence(): ServerFrameOf<"presence">["users"] {
@@ -178,6 +184,7 @@ export class Attachment {
   #attached(ok: ResultOf<"attach">): void {
     this.#phase = "attached";
     this.#info = ok.session;
+    this.#given = { role: ok.role };
     this.#link.channel(ok.channel, this);
     if (ok.snapshot !== undefined) {
       this.view.snapshot(ok.snapshot);

@@ -35,6 +35,7 @@ import { webSocketTransport } from "./transport.ts";
 const REPEATABLE = new Set<RequestType>([
   "send",
   "cancel",
+  "join",
   "answer",
   "forget",
   "listSessions",
@@ -243,6 +244,11 @@ export class Client implements AsyncDisposable {
   /** Ends the open run and refuses input from now on; the session stays readable. */
   closeSession(session: string, options?: RequestOptions): Promise<ResultOf<"close">> {
     return this.request("close", { session }, options);
+  }
+
+  /** Becomes a member by the token of an invitation. Rejects with `not-found` for one that is no good. */
+  join(token: string, options?: RequestOptions): Promise<ResultOf<"join">> {
+    return this.request("join", { token }, options);
   }
 
   deleteSession(session: string, options?: RequestOptions): Promise<ResultOf<"deleteSession">> {

@@ -2,12 +2,13 @@
  * A session in the hands of an application: its live state, its entries as they come, and the commands of a member.
  * Owns the public face alone; attachment.ts keeps it fed and turn.ts follows one input.
  */
-import type { Content, JsonValue, Position, SendMode, SessionInfo } from "../protocol/content.ts";
+import type { Content, JsonValue, Position, SendMode, Role, SessionInfo } from "../protocol/content.ts";
 import type { EventFrame } from "../protocol/entries.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import type { OpenRequest, Partial, ResultOf, ServerFrameOf, SessionState } from "../protocol/frames.ts";
 import { newId } from "../protocol/ids.ts";
 import type { Remember } from "../protocol/people.ts";
+import { roleOf } from "../protocol/state.ts";
 import { measure } from "../protocol/values.ts";
 import type { Attachment, SessionEvents } from "./attachment.ts";
 import { BoundedQueue } from "./queue.ts";
@@ -35,6 +36,8 @@ export interface ForkOptions extends RequestOptions {
 
 /** The requests of the client that attached. */
 export interface SessionClient {
+  /** Who that is to the server. */
+  readonly user: { readonly id: string } | undefined;
   request<T extends PlainRequest>(
     type: T,
     fields: FieldsOf<T>,
@@ -49,11 +52,15 @@ export class SessionHandle {
   readonly id: string;
   readonly #client: SessionClient;
   readonly #attachment: Attachment;
+  /** What the server said of the role, once it was compared with the members; and if it was not theirs. */
+  #compared: Attachment["given"];
+  #byRight: { readonly role: Role | undefined } | undefined | null = null;
 
   /** Made by `client.attach`. */
   constructor(client: SessionClient, attachment: Attachment) {
     this.#client = client;
     this.#attachment = attachment;
+    attachment.events.on("live", () => this.#caughtUpOnce());
     this.id = attachment.session;
   }
 
@@ -85,6 +92,25 @@ export class SessionHandle {
   /** What waits for people: approvals and questions, the oldest first. */
   get requests(): readonly OpenRequest[] {
     return this.state?.requests ?? [];
+  }
+
+  /** What this user may do here; undefined while that is not known. */
+  get role(): Role | undefined {
+    const { given } = this.#attachment;
+    return this.#byRight === given ? given?.role : (this.#ownRole ?? given?.role);
+  }
+
+  get #ownRole(): Role | undefined {
+    const { user } = this.#client;
+    return user === undefined || this.state === undefined ? undefined : roleOf(this.state, user.id);
+  }
+
+  /** Where the server said more than the members do, as of an admin, no later change of them tells what one may do. */
+  #caughtUpOnce(): void {
+    const { given } = this.#attachment;
+    if (given === this.#compared) return;
+    this.#compared = given;
+    if (given?.role !== this.#ownRole) this.#byRight = given;
   }
 
   /** Who else is here, as far as the server says. */
@@ -284,6 +310,31 @@ export class SessionHandle {
     options: RequestOptions = {},
   ): Promise<ResultOf<"history">> {
     return this.#client.request("history", { session: this.id, ...page }, options);
+  }
+
+  /** Makes a user a member, or gives a member another role. Rejects with `forbidden` for all but owners. */
+  grant(user: string, role: Role, options?: RequestOptions): Promise<ResultOf<"grant">> {
+    return this.#client.request("grant", { session: this.id, user, role }, options);
+  }
+
+  /** Ends a membership, and every stream of it at once. Rejects with `conflict` for the last owner. */
+  revoke(user: string, options?: RequestOptions): Promise<ResultOf<"revoke">> {
+    return this.#client.request("revoke", { session: this.id, user }, options);
+  }
+
+  /**
+   * Makes a token that others join with (`client.join`): once and within 7 days unless told. It is said only here; keep
+   * `invite` to take it back with `revokeInvite`.
+   */
+  invite(
+    invitation: { readonly role: Role; readonly expiresInMs?: number; readonly uses?: number },
+    options?: RequestOptions,
+  ): Promise<ResultOf<"invite">> {
+    return this.#client.request("invite", { session: this.id, ...invitation }, options);
+  }
+
+  revokeInvite(invite: string, options?: RequestOptions): Promise<ResultOf<"revokeInvite">> {
+    return this.#client.request("revokeInvite", { session: this.id, invite }, options);
   }
 
   /** Tells the others here what this user does. */

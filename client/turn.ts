@@ -30,6 +30,8 @@ const ASIDE = new Set<string>([
   "input-edited",
   "input-withdrawn",
   "member-changed",
+  "invite-created",
+  "invite-revoked",
   "session-updated",
 ]);
 

@@ -17,6 +17,9 @@ haulout tools FILE          offer the tools of a module to agents
 haulout mcp SERVER          offer the tools of an MCP server: a URL, or -- COMMAND …
 haulout watch [SESSION]     see what happens
 haulout sessions            list sessions
+haulout members SESSION     see or change who may take part in a session
+haulout invite SESSION      make a token with which others become members
+haulout join TOKEN          become a member
 haulout models              which models agents can use here, and how to add one
 haulout backup DIR          copy all sessions of a running server into a folder
 haulout restore DIR         make a data directory of such a copy
@@ -43,6 +46,9 @@ async function main([command = "serve", ...args]: string[]): Promise<number | un
     case "mcp":
     case "watch":
     case "sessions":
+    case "members":
+    case "invite":
+    case "join":
     case "backup":
     case "export":
     case "import": {

@@ -261,9 +261,11 @@ class Room {
   }
 
   #showStatus(): void {
+    const reads = this.#session.role === "viewer";
+    this.#output.speaker(reads ? undefined : nameOf(this.#client.user?.name ?? "you"));
     const { state: connection, unsent } = this.#client.status;
     const state = this.#session.state;
-    const parts: string[] = [];
+    const parts: string[] = reads ? ["you read here"] : [];
     if (connection !== "online") parts.push(connection);
     else if (!this.#session.caughtUp) parts.push("catching up");
     if (state?.run !== undefined) {

@@ -173,6 +173,8 @@ function aside({ event, actor }: EventFrame): string | undefined {
       return event.role === null
         ? `${nameOf(event.user)} is no member any more`
         : `${nameOf(event.user)} is ${event.role} now`;
+    case "invite-created":
+      return `others may join as ${event.role} with a token${actor === undefined ? "" : ` of ${nameOf(actor.name)}`}`;
     case "input-withdrawn":
       return `an input was withdrawn${actor === undefined ? "" : ` by ${nameOf(actor.name)}`}`;
     case "run-recovered":

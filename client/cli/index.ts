@@ -1,5 +1,5 @@
 /**
- * The commands of the client: chat, tools, mcp, watch, sessions, backup, export, import. Owns which one runs and how a failure is told; each command
+ * The commands of the client: chat, tools, mcp, watch, sessions, members, invite, join, backup, export, import. Owns which one runs and how a failure is told; each command
  * is a file of its own. Never ends the process.
  */
 import { ProtocolError } from "../../protocol/errors.ts";
@@ -8,13 +8,25 @@ import { chat } from "./chat.ts";
 import { exportSession } from "./export.ts";
 import { importSession } from "./import.ts";
 import { mcp } from "./mcp.ts";
+import { invite, join, members } from "./members.ts";
 import { UsageError } from "./options.ts";
 import { sessions } from "./sessions.ts";
 import { oneLine } from "./text.ts";
 import { tools } from "./tools.ts";
 import { watch } from "./watch.ts";
 
-export type ClientCommand = "chat" | "tools" | "mcp" | "watch" | "sessions" | "backup" | "export" | "import";
+export type ClientCommand =
+  | "chat"
+  | "tools"
+  | "mcp"
+  | "watch"
+  | "sessions"
+  | "members"
+  | "invite"
+  | "join"
+  | "backup"
+  | "export"
+  | "import";
 
 const COMMANDS: Record<ClientCommand, (args: string[]) => Promise<number>> = {
   chat,
@@ -22,6 +34,9 @@ const COMMANDS: Record<ClientCommand, (args: string[]) => Promise<number>> = {
   mcp,
   watch,
   sessions,
+  members,
+  invite,
+  join,
   backup,
   export: exportSession,
   import: importSession,

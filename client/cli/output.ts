@@ -9,6 +9,8 @@ export interface Output {
   write(text: string, style: Style): void;
   /** A line that is no part of the conversation. */
   notice(line: string): void;
+  /** Who speaks at the input line; undefined: nobody may, and there is no prompt. */
+  speaker(name: string | undefined): void;
   /** What is going on right now, where there is a place to show it; empty for nothing. */
   status(text: string): void;
   /** Puts the terminal back as it was. */
@@ -19,6 +21,7 @@ export function plainOutput(stdout: NodeJS.WritableStream, stderr: NodeJS.Writab
   return {
     write: (text) => void stdout.write(text),
     notice: (line) => void stderr.write(`${line}\n`),
+    speaker: () => undefined,
     status: () => undefined,
     close: () => undefined,
   };

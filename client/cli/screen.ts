@@ -21,7 +21,7 @@ export class Screen implements Output {
   readonly #out: WriteStream;
   readonly #readline: Interface & { prevRows?: number };
   readonly #paint: (text: string, style: Style) => string;
-  readonly #name: string;
+  #name: string | undefined;
   #status = "";
   /** The last row of the conversation's unfinished line, and its style by piece. */
   #row: { text: string; style: Style }[] = [];
@@ -91,6 +91,14 @@ export class Screen implements Output {
     this.#prompt();
   }
 
+  speaker(name: string | undefined): void {
+    if (this.#name === name || this.#closed) return;
+    this.#clear();
+    this.#name = name;
+    this.#redrawRow();
+    this.#prompt();
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#clear();
@@ -131,7 +139,7 @@ export class Screen implements Output {
   #prompt(): void {
     if (this.#closed) return;
     const status = this.#status === "" ? "" : `[${this.#status}] `;
-    this.#readline.setPrompt(`${status}${this.#name}> `);
+    this.#readline.setPrompt(this.#name === undefined ? status : `${status}${this.#name}> `);
     // readline would go up by the rows of the line that was there before.
     this.#readline.prevRows = 0;
     this.#readline.prompt(true);

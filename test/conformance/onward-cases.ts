@@ -1,6 +1,6 @@
 /**
  * Conformance cases of how a conversation goes on, as data: its context summarized, a fork of it, a run asked for
- * again. The form of a case and what patterns mean is in cases.ts; the runner is wire.test.ts.
+ * again, others who join it. The form of a case and what patterns mean is in cases.ts; the runner is wire.test.ts.
  */
 import { ANY, NONE } from "./cases.ts";
 import type { Case, Pattern, Step } from "./cases.ts";
@@ -111,6 +111,30 @@ export const ONWARD_CASES: readonly Case[] = [
       { expect: { type: "error", id: 9, code: "conflict" } },
       { send: { type: "fork", id: 10, session: "$s", key: "f1" } },
       { expect: { type: "error", id: 10, code: "bad-frame" } },
+    ],
+  },
+  {
+    name: "who shows the token of an invitation becomes a member, once for each use",
+    hello: { a: { user: { id: "ada" } }, b: { user: { id: "bob" } }, c: { user: { id: "eve" } } },
+    steps: [
+      ...attached,
+      { send: { type: "invite", id: 3, session: "$s", role: "editor" } },
+      { until: event("invite-created", { invite: "$invite", role: "editor", hash: ANY, uses: 1 }) },
+      { until: { type: "ok", id: 3, seq: 2, invite: "$invite", token: "$token", expiresAt: ANY } },
+      { on: "b", send: { type: "join", id: 1, token: "$token" } },
+      { on: "b", expect: { type: "ok", id: 1, session: "$s", role: "editor", seq: 3 } },
+      { until: event("member-changed", { user: "bob", role: "editor", invite: "$invite" }) },
+      { on: "b", send: { type: "join", id: 2, token: "$token" } },
+      { on: "b", expect: { type: "ok", id: 2, session: "$s", role: "editor", seq: 3 } },
+      { on: "c", send: { type: "join", id: 1, token: "$token" } },
+      { on: "c", expect: { type: "error", id: 1, code: "not-found", retryable: false } },
+      { send: { type: "grant", id: 4, session: "$s", user: "bob", role: "viewer" } },
+      { until: { type: "ok", id: 4, seq: 4 } },
+      { send: { type: "revoke", id: 5, session: "$s", user: "ada" } },
+      { until: { type: "error", id: 5, code: "conflict" } },
+      { send: { type: "revoke", id: 6, session: "$s", user: "bob" } },
+      { until: event("member-changed", { user: "bob", role: null, invite: NONE }) },
+      { until: { type: "ok", id: 6, seq: 5 } },
     ],
   },
   {

@@ -15,7 +15,9 @@ let server: TestServer;
 const tokenOf = (user: string): string => `${user}-secret-0123456789`;
 
 test.before(async () => {
-  const tokens = ["ann", "bob", "eve"].map((user) => ({ user, token: tokenOf(user) }));
+  const tokens: object[] = ["ann", "bob", "eve"].map((user) => ({ user, token: tokenOf(user) }));
+  tokens.push({ user: "sam", token: tokenOf("sam"), rights: ["watch", "provide:*"] });
+  tokens.push({ user: "sam", token: tokenOf("less"), rights: ["provide:kept"] });
   server = await TestServer.start({ config: { auth: { mode: "token", tokens } } });
 });
 test.after(() => server.kill());
@@ -106,12 +108,12 @@ for (const effect of ["pure", "once"] as const) {
     provider.accept(call);
     provider.progress(call, "half");
     await ann.frame("toolProgress");
+    const spare = await Provider.offer(ann, { look: { effect } }, { session });
     await ann.ok("revoke", { session, user: "bob" });
     assert.is((await provider.cancelled(call))["reason"], "forbidden");
     const from = ann.received.length;
     provider.progress(call, "more");
     assert.is(await provider.verdict(call, { output: "late" }), "unknown", "as for a call that never was");
-    const spare = await Provider.offer(ann, { look: { effect } }, { session });
     if (effect === "pure") await spare.answer(await spare.next(), "from ann");
     await reader.runOf(input as string);
     const { outcome, output } = (await reader.entry("tool-result")).event as Frame;
@@ -151,6 +153,37 @@ test("whoever is an editor no more loses the tools, reads on, and may not write"
     [],
   );
   assert.equal(reader.faults, []);
+});
+
+test("who shows a token of fewer rights keeps no stream and no tool of the others", async () => {
+  const ann = await enter("ann");
+  const session = await newSession(ann);
+  const mine = await newSession(await enter("eve"));
+  const sam = await enter("sam");
+  const { role } = await sam.ok("attach", { session });
+  assert.is(role, "viewer", "who may watch reads everything");
+  await (await enter("eve")).ok("grant", { session: mine, user: "sam", role: "viewer" });
+  await sam.ok("attach", { session: mine });
+  assert.is((await sam.refused("send", { session, key: "k", content: "hi" }))["code"], "forbidden");
+  const provider = await Provider.offer(sam, { kept: { effect: "pure" }, lost: { effect: "pure" } });
+  const { input } = await say(ann, session, script(calls(["lost"]), { text: "so" }));
+  const call = await provider.next();
+  await sam.ok("refreshToken", { token: tokenOf("less") });
+  assert.is((await provider.cancelled(call))["reason"], "forbidden");
+  const ends = sam.received.map(({ frame }) => frame).filter((frame) => frame["type"] === "detached");
+  assert.equal(
+    ends,
+    [{ type: "detached", session, reason: "forbidden" }],
+    "of what it is a member it reads on",
+  );
+  assert.is(await provider.verdict(call, { output: 1 }), "unknown");
+  const names = ((await ann.ok("listTools"))["items"] as Frame[]).map(({ name }) => name);
+  assert.equal([names.includes("kept"), names.includes("lost")], [true, false]);
+  assert.is((await sam.refused("history", { session }))["code"], "not-found");
+  const reader = Reader.fromStart(session);
+  await reader.enter(ann);
+  await reader.runOf(input as string, 15_000);
+  assert.is(((await reader.entry("tool-result")).event as Frame)["outcome"], "unavailable");
 });
 
 test("who has a role again comes back to the same session, and misses nothing", async () => {
