@@ -7,7 +7,7 @@ import type { JsonSchema, JsonValue, ToolSpecification } from "../../protocol/co
 import { cutText } from "../../protocol/values.ts";
 import { canonicalSchema } from "./schema.ts";
 
-/** Where two kinds of a tool do not agree. `path`: a JSON pointer into the field; values are cut to be shown. */
+/** Where two kinds of a tool do not agree. `path`: a JSON pointer into the field; it and values are cut to be shown. */
 export interface Difference {
   readonly field: "effect" | "approval" | "inputSchema" | "outputSchema";
   readonly path: string;
@@ -76,14 +76,14 @@ export function findDifference(
   const input = findRefusal(offered.inputSchema, present.inputSchema);
   if (input !== undefined) {
     const { path, wide, narrow } = input;
-    return { field: "inputSchema", path, offered: shown(wide), present: shown(narrow) };
+    return { field: "inputSchema", path: cut(path), offered: shown(wide), present: shown(narrow) };
   }
   if (present.outputSchema === undefined) return undefined;
   const output = findRefusal(present.outputSchema, offered.outputSchema ?? {});
   if (output === undefined) return undefined;
   return {
     field: "outputSchema",
-    path: output.path,
+    path: cut(output.path),
     offered: shown(offered.outputSchema === undefined ? null : output.narrow),
     present: shown(output.wide),
   };
@@ -101,7 +101,11 @@ export function isSameTool(one: ToolSpecification, other: ToolSpecification): bo
 
 function shown(value: JsonValue): JsonValue {
   const text = JSON.stringify(value);
-  return text.length <= MAX_SHOWN ? value : `${cutText(text, MAX_SHOWN)}…`;
+  return text.length <= MAX_SHOWN ? value : cut(text);
+}
+
+function cut(text: string): string {
+  return text.length <= MAX_SHOWN ? text : `${cutText(text, MAX_SHOWN)}…`;
 }
 
 /** The first place where `wide` may refuse what `narrow` describes. */

@@ -192,10 +192,31 @@ test("no answer is larger than a frame, however large the things it lists", { li
     const tools = Array.from({ length: 10 }, (_, n) => tool(`large_${i}_${n}`, 60_000));
     await connection.ask({ type: "offerTools", id: 1, tools });
   }
-  for (const size of [61_000, 700_000]) {
-    const refused = await connection.ask({ type: "offerTools", id: 2, tools: [tool("large_0_0", size)] });
-    assert.ok(["conflict", "too-large"].includes(refused["code"] as string));
+  const large = await connection.ask({ type: "offerTools", id: 2, tools: [tool("large_0_0", 700_000)] });
+  assert.is(large["code"], "too-large");
+  // What stands in the way of another provider is told, however large it is.
+  const other = await WireConnection.open(url, "msgpack");
+  const long = "/".repeat(60_000);
+  for (const inputSchema of [
+    { type: "string", const: "x".repeat(120_000) },
+    { type: "object", required: [long] },
+    { type: "object", properties: { [long]: { type: "string" } }, additionalProperties: false },
+  ]) {
+    const tools = [{ name: "large_0_0", description: "", inputSchema }];
+    const refused = await other.ask({ type: "offerTools", id: 3, tools });
+    assert.is(refused["code"], "conflict");
+    assert.ok(JSON.stringify(refused).length < 4096);
   }
+  const beside = (inputSchema: Frame): Promise<Frame> =>
+    other.ask({ type: "offerTools", id: 4, tools: [{ name: "deep", description: "", inputSchema }] });
+  await connection.ask({
+    type: "offerTools",
+    id: 5,
+    tools: [{ ...tool("deep", 0), inputSchema: { type: "object", properties: { [long]: {} } } }],
+  });
+  const deep = await beside({ type: "object", properties: { [long]: { type: "string" } } });
+  assert.is(deep["code"], "conflict");
+  assert.ok(JSON.stringify(deep).length < 4096);
   await pages(connection, { type: "listTools" });
   const title = "€".repeat(1024);
   for (let i = 0; i < 220; i++) {
