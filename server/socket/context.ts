@@ -19,6 +19,8 @@ export interface Context {
   readonly attached: Map<string, Session>;
   /** Late results of this connection that its sessions' logs have noted. */
   readonly audited: Set<string>;
+  /** Attempts that its provider named when it returned. */
+  readonly returned: Set<string>;
 }
 
 /** The session that a frame is about, where the table asks for a role in it. */

@@ -38,6 +38,7 @@ export function createDispatch(runtime: Runtime, audit: Audit = openAudit(undefi
         },
         attached: new Map(),
         audited: new Set(),
+        returned: new Set(),
       };
       contexts.set(connection, context);
     }

@@ -15,6 +15,7 @@ import { grant, revoke } from "../session/members.ts";
 import { SERVER_SCOPE } from "../tool/registry.ts";
 import type { Handler } from "./context.ts";
 import { listAgents, listSessions, listTools } from "./lists.ts";
+import { stopEnded } from "./results.ts";
 
 /** Messages in a page of history. */
 const HISTORY_LIMIT = 50;
@@ -28,9 +29,12 @@ const attach: Handler<"attach"> = async (context, frame, session, reply) => {
   return undefined;
 };
 
-const offerTools: Handler<"offerTools"> = async ({ runtime, connection, identity }, frame, session) => {
+const offerTools: Handler<"offerTools"> = async (context, frame, session) => {
+  const { runtime, connection, identity } = context;
   const offer = { ...frame, scope: session?.id ?? SERVER_SCOPE, by: identity };
-  return { accepted: runtime.router.offer(identity.provider, connection, offer) };
+  const accepted = runtime.router.offer(identity.provider, connection, offer);
+  void stopEnded(context, frame.working ?? []);
+  return { accepted };
 };
 
 export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler<T> } = {

@@ -1,6 +1,7 @@
 /**
- * What a provider says of its calls: accepted, progress, result. Owns the verdict of a result that no open call waits for,
- * which only the log knows; results of open calls are the router's. These frames have no id and get no `ok`.
+ * What a provider says of its calls: accepted, progress, result, and on its return what it works on. Owns what only the log
+ * knows: the verdict of a result that no open call waits for, and that a call has ended. Results of open calls are the
+ * router's. These frames have no id and get no `ok`.
  */
 import { decodeTrusted } from "../../protocol/codec.ts";
 import type { Message, Verdict } from "../../protocol/content.ts";
@@ -11,12 +12,15 @@ import { checkPayload } from "../../protocol/values.ts";
 import { allows, type Identity } from "../auth/identity.ts";
 import { mayAs } from "../session/access.ts";
 import type { Session } from "../session/session.ts";
+import { attemptKey } from "../tool/tool.ts";
 import type { CallReference } from "../tool/tool.ts";
 import type { Context } from "./context.ts";
 
 const LOG_PAGE = 250;
 /** Late results of one connection that are noted in logs; further ones get their verdict only. */
 const MAX_AUDITED = 1000;
+/** Attempts that one connection may have looked up on its provider's return: as many as one offer may name. */
+const MAX_RETURNED = 10_000;
 
 export const notices = {
   callAccepted(context: Context, frame: ClientFrameOf<"callAccepted">): void {
@@ -52,6 +56,33 @@ export const notices = {
   },
 } as const;
 
+/**
+ * Tells a provider that returns to stop what has ended while it was away, or ends now. Nobody waits for it: one session
+ * after the other is looked at, each attempt once on a connection.
+ */
+export async function stopEnded(context: Context, working: readonly CallReference[]): Promise<void> {
+  const { connection, runtime, identity, returned } = context;
+  for (const { session, call, attempt } of working) {
+    const reference = { session, call, attempt };
+    const name = attemptKey(reference);
+    if (returned.has(name)) continue;
+    if (returned.size >= MAX_RETURNED || connection.gone) return;
+    returned.add(name);
+    if (runtime.router.isOpen(identity.provider, reference) && !isCancelled(context, session)) continue;
+    try {
+      const verdict = await lateVerdict(context, reference, false);
+      if (verdict !== undefined || isCancelled(context, session)) connection.cancelCall(reference, "ended");
+    } catch (error) {
+      runtime.log.warn({ session, err: error }, "a call that a provider works on was not looked up");
+    }
+  }
+}
+
+/** Its run is being cancelled: whoever has an attempt that was given up is not told by the call. */
+function isCancelled({ runtime }: Context, session: string): boolean {
+  return runtime.registry.peek(session)?.state.run?.cancelRequested !== undefined;
+}
+
 /** False for an open call of a tool that its provider may not provide any more. Whose call it is, the router knows. */
 function mayAnswerOpen({ runtime, identity }: Context, { session, call }: CallReference): boolean {
   const state = runtime.registry.peek(session)?.state;
@@ -73,7 +104,11 @@ function fits(name: string, value: unknown): boolean {
 }
 
 /** undefined: the attempt is open after all, and its verdict comes with its outcome. */
-async function lateVerdict(context: Context, reference: CallReference): Promise<Verdict | undefined> {
+async function lateVerdict(
+  context: Context,
+  reference: CallReference,
+  isResult = true,
+): Promise<Verdict | undefined> {
   const { runtime, identity } = context;
   try {
     return await runtime.registry.with(reference.session, async (session) => {
@@ -86,7 +121,7 @@ async function lateVerdict(context: Context, reference: CallReference): Promise<
       if (past.tool === undefined || !mayProvide(identity, session.state, past.tool)) return "unknown";
       if (isOpen()) return undefined;
       if (past.resultAttempt === reference.attempt && past.answered) return "duplicate";
-      await audit(context, session, reference);
+      if (isResult) await audit(context, session, reference);
       return "stale";
     });
   } catch (error) {

@@ -272,11 +272,11 @@ export function prepareCall(
           case "cancel":
             if (cancelling) break;
             cancelling = true;
+            router.cancelAll(ticket, "cancelled");
             if (lease === undefined) {
               last = [unsent()];
               break outcome;
             }
-            lease.cancel("cancelled");
             after(services.timings.cancelMs ?? 5000, () => inbox.push({ type: "cancel-unanswered" }));
             break;
           case "cancel-unanswered":

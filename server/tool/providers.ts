@@ -222,6 +222,10 @@ export class Providers {
     this.#forgetIfUnused(provider);
   }
 
+  hostOf(id: string): ToolHost | undefined {
+    return this.#providers.get(id)?.host;
+  }
+
   /** Providers with a live socket, and the calls that all of them hold. */
   get totals(): { here: number; inFlight: number } {
     let [here, inFlight] = [0, 0];

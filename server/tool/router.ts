@@ -117,6 +117,11 @@ export class Router {
     if (!isPaused) this.#showProgress(ticket);
   }
 
+  /** Whether the attempt is this provider's, of a call that is taken up here. */
+  isOpen(id: string, reference: CallReference): boolean {
+    return this.#ticketOf(id, reference) !== undefined;
+  }
+
   /** False: no such call is open for this provider, and only the log knows the verdict. */
   result(id: string, host: ToolHost, reference: CallReference, answer: CallAnswer): boolean {
     const ticket = this.#ticketOf(id, reference);
@@ -223,6 +228,17 @@ export class Router {
       return lease;
     }
     return this.#providers.adopt(id, ticket, attempt, tool);
+  }
+
+  /** Tells everybody who was given an attempt to stop, those included that the call has moved on from. */
+  cancelAll(ticket: Ticket, reason: string): void {
+    const { session, call } = ticket;
+    for (const [attempt, id] of ticket.attempts)
+      this.#hostOf(id)?.cancelCall({ session, call, attempt }, reason);
+  }
+
+  #hostOf(id: string): ToolHost | undefined {
+    return id === LOCAL_PROVIDER ? this.#local.host : this.#providers.hostOf(id);
   }
 
   /** Ends a ticket. With its outcome in the log, results that came too late get their verdict now. */

@@ -91,6 +91,33 @@ test("a schema of zod describes the tool, checks the input and types it", async 
   assert.is((await callTool(session, "weather", { city: "Bern" })).result.outcome, "unavailable");
 });
 
+test("a handler whose run was cancelled while its connection was away is aborted when it is back", async () => {
+  const works: CallContext[] = [];
+  const aborted = deferred<string>();
+  await provider().provideTools({
+    absent: {
+      description: "away",
+      input: anything,
+      timeoutMs: 600_000,
+      execute: (_input, context) => {
+        works.push(context);
+        context.signal.addEventListener("abort", () => aborted.resolve(String(context.signal.reason)));
+        return aborted.promise;
+      },
+    },
+  });
+  const session = await newSession();
+  const called = callTool(session, "absent");
+  await until(() => works.length === 1, 10_000, "the call");
+  proxy.refuse(true);
+  proxy.cut();
+  await session.cancel();
+  assert.is((await called).result.outcome, "outcome-unknown");
+  assert.not(works[0]!.signal.aborted);
+  proxy.refuse(false);
+  assert.match(await aborted.promise, "ended");
+});
+
 test(
   "a call whose connection is lost goes on, runs once, and its result arrives afterwards",
   { limitMs: 60_000 },

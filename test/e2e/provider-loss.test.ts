@@ -195,6 +195,52 @@ test("a result that was kept over a broken connection is stored when it is sent 
   await back.wire.close();
 });
 
+test("a provider that returns with calls that ended, or never were, is told to stop them", async () => {
+  const instance = "absent";
+  const away = await provide(patient, { toil: { effect: "once" } }, { instance });
+  const { session, reader, end } = await run(patient, script(calls(["toil"]), { text: "so" }));
+  const call = await away.next();
+  away.accept(call);
+  await reader.entry("tool-accepted");
+  away.wire.cut();
+  const asking = await Wire.connect(patient.url);
+  await asking.ok("cancel", { session, run: reader.state!.run!.run });
+  await end();
+  assert.is(course(reader).at(-1), "result 1 outcome-unknown");
+  const head = reader.state!.seq;
+
+  const back = new Provider(await Wire.connect(patient.url, { instance }));
+  const gone = await newSession(asking);
+  await asking.ok("deleteSession", { session: gone });
+  const never = { session, call: "call_never", attempt: 1 };
+  const working = [referenceOf(call), never, { ...never, session: gone }, { ...never, session: "ses_never" }];
+  await back.offer({ toil: { effect: "once" } }, { working });
+  for (const one of working) assert.is((await back.cancelled(one))["reason"], "ended");
+  assert.is((await asking.ok("attach", { session }))["head"], head, "nothing of it is logged");
+});
+
+test("a provider that returns with an attempt that the call moved on from is told of the cancel", async () => {
+  const instance = "passed";
+  const first = await provide(patient, { plod: { effect: "pure" } }, { instance });
+  const { session, reader, end } = await run(patient, script(calls(["plod"]), { text: "so" }));
+  const call = await first.next();
+  first.accept(call);
+  const second = await provide(patient, { plod: { effect: "pure" } });
+  first.wire.cut();
+  const moved = await second.next();
+  second.accept(moved);
+  const back = new Provider(await Wire.connect(patient.url, { instance }));
+  await back.offer({ plod: { effect: "pure" } }, { working: [referenceOf(call)] });
+  const asking = await Wire.connect(patient.url);
+  await asking.ok("cancel", { session, run: reader.state!.run!.run });
+  await back.cancelled(call);
+  await second.cancelled(moved);
+  back.result(call, { error: { code: "cancelled", message: "" } });
+  second.result(moved, { error: { code: "cancelled", message: "" } });
+  await end();
+  assert.is(course(reader).at(-1), "result 2 cancelled");
+});
+
 test("not-started moves even a once call to another provider", async () => {
   const first = await provide(patient, { begin: { effect: "once" } });
   const second = await provide(patient, { begin: { effect: "once" } });
