@@ -146,6 +146,8 @@ export class RawClient implements ChaosClient {
         return;
       } catch (error) {
         if (!(error instanceof Refused)) throw error;
+        // Detached again meanwhile: a later attach took this one's place.
+        if (error.code === "conflict") return;
         this.#refused(error);
         await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
       }

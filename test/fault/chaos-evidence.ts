@@ -122,7 +122,7 @@ export function kept(): Left {
     promised: [
       promise({ kind: "send", key: "k1", content: "one", mode: "queue" }, 2, { input: "msg_1" }),
       promise({ kind: "send", key: "k2", content: "two", mode: "queue" }, 9, { input: "msg_2" }),
-      promise({ kind: "edit", input: "msg_2", content: "changed" }, 10),
+      promise({ kind: "edit", input: "msg_2", content: "changed", own: true }, 10),
       promise({ kind: "withdraw", input: "msg_2" }, 11),
       promise({ kind: "update", title: "title" }, 12),
       promise({ kind: "cancel", run: "run_1" }, 13, { state: "cancelling" }),

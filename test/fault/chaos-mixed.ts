@@ -15,7 +15,7 @@ import { ChaosWorld } from "./chaos-world.ts";
 
 /** What a fault waits for its moment. */
 const MOMENT_MS = 1_500;
-const SEED_LIMIT_MS = 100_000;
+const SEED_LIMIT_MS = 300_000;
 
 export const mixedSuite: ChaosSuite = {
   async run(seed): Promise<SeedReport> {

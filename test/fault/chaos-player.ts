@@ -3,6 +3,7 @@
  * What has a key is said again until it has an answer. Owns the promises; whether they are kept is ./chaos-oracle.ts.
  */
 import type { SendMode } from "../../protocol/content.ts";
+import type { QueuedInput } from "../../protocol/frames.ts";
 import type { Frame } from "../support/wire.ts";
 import type { ChaosClient } from "./chaos-client.ts";
 import type { Op } from "./chaos-schedule.ts";
@@ -10,7 +11,7 @@ import type { Op } from "./chaos-schedule.ts";
 export type Asked =
   | { readonly kind: "send"; readonly key: string; readonly content: string; readonly mode: SendMode }
   | { readonly kind: "retry"; readonly key: string; readonly run: string }
-  | { readonly kind: "edit"; readonly input: string; readonly content: string }
+  | { readonly kind: "edit"; readonly input: string; readonly content: string; readonly own: boolean }
   | { readonly kind: "withdraw"; readonly input: string }
   | { readonly kind: "cancel"; readonly run: string }
   | { readonly kind: "update"; readonly title: string }
@@ -81,12 +82,15 @@ export class Player {
         return;
       }
       case "edit": {
-        const input = this.#waiting(op.pick);
-        if (input !== undefined) await this.#ask("editInput", { kind: "edit", input, content: op.content });
+        const queued = this.#waiting(op.pick);
+        if (queued === undefined) return;
+        const { input, actor } = queued;
+        const own = actor?.id === client.user;
+        await this.#ask("editInput", { kind: "edit", input, content: op.content, own });
         return;
       }
       case "withdraw": {
-        const input = this.#waiting(op.pick);
+        const input = this.#waiting(op.pick)?.input;
         if (input !== undefined) await this.#ask("withdrawInput", { kind: "withdraw", input });
         return;
       }
@@ -100,9 +104,9 @@ export class Player {
     }
   }
 
-  #waiting(pick: number): string | undefined {
+  #waiting(pick: number): QueuedInput | undefined {
     const { queue = [] } = this.client.state ?? {};
-    return queue[pick % queue.length]?.input;
+    return queue[pick % queue.length];
   }
 
   async #send(content: string, mode: SendMode, session = this.client.session): Promise<void> {
@@ -147,7 +151,7 @@ export class Player {
 
   async #answered(type: string, promised: Promised): Promise<Promised> {
     const { session, asked } = promised;
-    const { kind: _, ...fields } = asked;
+    const { kind: _, own: __, ...fields } = { own: undefined, ...asked };
     for (let times = 1; ; times++) {
       const answer = await this.client.ask(type, { session, ...fields });
       if (answer?.["type"] === "ok" || (answer !== undefined && !("code" in answer))) {
@@ -175,6 +179,7 @@ export class Player {
   /** Whether an answer says that it was not done and never will be. */
   #isRefusal(asked: Asked, code: string, answer: Frame | undefined): boolean {
     if (REFUSALS[asked.kind].includes(code)) return true;
+    if (asked.kind === "edit" && code === "forbidden" && !asked.own) return true;
     if (answer?.["retryable"] === true) return false;
     this.problems.push(`${this.client.name}: ${asked.kind} is refused: ${JSON.stringify(answer)}`);
     return true;

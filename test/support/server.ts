@@ -18,7 +18,7 @@ export interface ServerOptions {
   readonly within?: readonly string[];
 }
 
-const START_LIMIT_MS = 30_000;
+const START_LIMIT_MS = 60_000;
 
 export class TestServer {
   readonly process: TestProcess;
