@@ -194,27 +194,23 @@ export class ChaosWorld implements Watcher {
   /** Waits until everything is answered and shown, and collects what the oracle judges. */
   async rest(): Promise<Evidence> {
     const wire = await Wire.connect(this.#server.url);
-    const logs = new Map<string, Log>();
     for (const session of await sessionsOf(wire)) {
       const reader = Reader.fromStart(session);
       await reader.enter(wire);
+      const atRest = (): boolean => reader.state?.run === undefined && reader.state?.queue.length === 0;
       await reader
-        .until(
-          () => reader.state?.run === undefined && reader.state?.queue.length === 0,
-          `the rest of ${session}`,
-          PATIENCE_MS,
-        )
+        .until(atRest, `the rest of ${session}`, PATIENCE_MS)
         .catch((error: unknown) => this.problems.push(String(error)));
       for (const fault of reader.faults) this.problems.push(`the log of ${session}: ${fault}`);
-      const snapshot = new Reader(session, { tail: 200 });
-      const other = await Wire.connect(this.#server.url);
-      await snapshot.enter(other);
-      other.cut();
-      const entries = reader.entries.map(({ entry }) => entry);
-      const raw = reader.entries.map((item) => item.raw as Uint8Array);
-      logs.set(session, { entries, raw, snapshot: snapshot.state });
     }
     wire.cut();
+    // A result that the server had and lost with an append is told again after a reconnect, by the contract of providers.
+    this.links[CLIENTS]!.cut();
+    await until(() => this.#untold().length === 0, PATIENCE_MS, "all verdicts").catch(() => {
+      for (const call of this.#untold()) this.problems.push(`${call} never had a verdict`);
+    });
+    // Only now, for a late result leaves a line in its log.
+    const logs = await this.#logs();
     const clients = this.players.map(({ client }) => client);
     const behind = (): ChaosClient[] =>
       clients.filter(({ session, seq }) => seq < (logs.get(session)?.entries.length ?? 0));
@@ -222,17 +218,30 @@ export class ChaosWorld implements Watcher {
       for (const { name, session, seq } of behind())
         this.problems.push(`${name} of ${session} stays at ${seq}`);
     });
-    // A result that the server had and lost with an append is told again after a reconnect, by the contract of providers.
-    this.links[CLIENTS]!.cut();
-    await until(() => this.#untold().length === 0, PATIENCE_MS, "all verdicts").catch(() => {
-      for (const call of this.#untold()) this.problems.push(`${call} never had a verdict`);
-    });
     return {
       logs,
       views: clients.map((client) => client.view()),
       promised: this.players.flatMap(({ promised }) => promised),
       journals: this.journals.map((journal) => journal.read()),
     };
+  }
+
+  async #logs(): Promise<Map<string, Log>> {
+    const logs = new Map<string, Log>();
+    const wire = await Wire.connect(this.#server.url);
+    const other = await Wire.connect(this.#server.url);
+    for (const session of await sessionsOf(wire)) {
+      const reader = Reader.fromStart(session);
+      await reader.enter(wire);
+      const snapshot = new Reader(session, { tail: 200 });
+      await snapshot.enter(other);
+      const entries = reader.entries.map(({ entry }) => entry);
+      const raw = reader.entries.map((item) => item.raw as Uint8Array);
+      logs.set(session, { entries, raw, snapshot: snapshot.state });
+    }
+    wire.cut();
+    other.cut();
+    return logs;
   }
 
   /** Results that the raw provider keeps, for nobody told it what became of them. */
