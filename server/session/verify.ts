@@ -87,6 +87,10 @@ export class LogAudit implements Audit {
     }
   }
 
+  requests(): Uint8Array | undefined {
+    return this.#broken || this.#state === undefined ? undefined : indexRow(this.#state).requests;
+  }
+
   end(index: IndexRow): string[] {
     if (this.#broken || this.#state === undefined) return [];
     const state = this.#state;

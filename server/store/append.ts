@@ -2,6 +2,7 @@
  * One append to the embedded store: what must be read before it can be judged, the judgement, the rows it writes.
  * Owns the order of checks (fenced, duplicate, conflict) and which rows follow an index row. Never writes by itself.
  */
+import { deleteAsked, putAsked } from "./asked.ts";
 import { readError, type Level } from "./directory.ts";
 import type { Batch } from "./lane.ts";
 import {
@@ -29,7 +30,7 @@ import {
 } from "./store.ts";
 
 /** Where the rows of an owned session stand, so that moving them needs no read. */
-export type Listed = Pick<IndexRow, "readers" | "updatedAt" | "open">;
+export type Listed = Pick<IndexRow, "readers" | "updatedAt" | "open"> & { readonly asked: boolean };
 
 /** What the disk says about an item: `duplicate` is the seq of a key, `head` that of a session which exists. */
 export interface Prior {
@@ -143,7 +144,7 @@ export function judge(
   putEntries(batch, item);
   if (item.keys !== undefined) putKeys(batch, item.keys, prior.keyRows ?? keyRowsOf(item));
   if (item.index !== undefined) putIndex(batch, id, head, item.index, owner?.row);
-  const row = item.index && listed(item.index);
+  const row = item.index && listed(item.index, item.index.requests !== undefined);
   afterwards.push(() => {
     if (owner !== undefined) advance(owner, head, row);
     else if (member && row && owners.alive(member)) owners.admit(id, { member, epoch, head, row });
@@ -156,8 +157,9 @@ function advance(owner: Owner<Listed>, head: number, row: Listed | undefined): v
   if (row !== undefined) owner.row = row;
 }
 
-export function listed(index: IndexRow): Listed {
-  return { readers: [...index.readers], updatedAt: index.updatedAt, open: index.open };
+/** `asked`: whether there are rows of open requests. */
+export function listed(index: IndexRow, asked: boolean): Listed {
+  return { readers: [...index.readers], updatedAt: index.updatedAt, open: index.open, asked };
 }
 
 function putEntries(batch: Batch, item: AppendItem): void {
@@ -187,11 +189,13 @@ function putIndex(batch: Batch, id: string, head: number, index: IndexRow, befor
   }
   const openRow = sessionKey(Kind.open, id);
   if (index.open) batch.put(openRow, seal(openRow));
+  putAsked(batch, id, index);
 }
 
-/** Removes the list rows and the mark of an open session. Within a batch a later put of the same key wins. */
+/** Removes the list rows and the marks of an open session. Within a batch a later put of the same key wins. */
 export function deleteListed(batch: Batch, id: string, before: Listed): void {
   for (const reader of [undefined, ...before.readers])
     batch.del(listKey(listPrefix(reader), before.updatedAt, id));
   if (before.open) batch.del(sessionKey(Kind.open, id));
+  if (before.asked) deleteAsked(batch, id, before.readers);
 }

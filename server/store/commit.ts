@@ -173,7 +173,7 @@ export class CommitQueue {
 }
 
 function sizeOf(item: AppendItem): number {
-  let bytes = ITEM_OVERHEAD_BYTES + (item.index?.info.byteLength ?? 0);
+  let bytes = ITEM_OVERHEAD_BYTES + (item.index?.info.byteLength ?? 0) + (item.index?.requests?.byteLength ?? 0);
   for (const entry of item.entries) bytes += entry.byteLength;
   return bytes;
 }
@@ -181,6 +181,7 @@ function sizeOf(item: AppendItem): number {
 /** What a store will write, roughly: preparing rows is what a commit costs the event loop. */
 function rowsOf(item: AppendItem): number {
   const keys = item.keys?.length ?? 0;
-  const index = item.index === undefined ? 0 : 3 + item.index.readers.length;
+  const lists = item.index?.requests === undefined ? 1 : 2;
+  const index = item.index === undefined ? 0 : 3 + lists * item.index.readers.length;
   return item.entries.length + keys + index;
 }

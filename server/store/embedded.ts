@@ -4,6 +4,7 @@
  * a session that nobody owns, so neither start-up nor memory depends on how many there are.
  */
 import { NOTHING, deleteListed, judge, listed, readKeySeq, readPriors, type Listed } from "./append.ts";
+import { readAsked } from "./asked.ts";
 import { checkBatch, isSessionId } from "./check.ts";
 import { readError, type DirectoryOptions, type Level } from "./directory.ts";
 import { Handle } from "./handle.ts";
@@ -35,6 +36,8 @@ import { StoreDamagedError } from "./store.ts";
 import type {
   AppendItem,
   AppendResult,
+  AskedQuery,
+  AskedSession,
   Grant,
   ListPage,
   ListQuery,
@@ -140,7 +143,13 @@ export class EmbeddedStore implements Store {
       if (holder !== undefined && holder.id !== member.id) return { heldBy: holder };
       return this.#owners.give(id, member, owner.epoch, owner.head, owner.row);
     }
-    const reading = this.#read(id, (level) => withSnapshot(level, (view) => readHead(level, id, view)));
+    const reading = this.#read(id, (level) =>
+      withSnapshot(level, async (view) => {
+        const asked = level.get(sessionKey(Kind.requests, id), { snapshot: view });
+        const [head, requests] = await Promise.all([readHead(level, id, view), asked]);
+        return head && { ...head, asked: requests !== undefined };
+      }),
+    );
     this.#claiming.set(
       id,
       reading.catch(() => {}),
@@ -149,7 +158,7 @@ export class EmbeddedStore implements Store {
       const head = await reading;
       if (head === undefined) return undefined;
       this.#owners.assertAlive(member);
-      return this.#owners.give(id, member, head.epoch, head.seq, listed(head.row.index));
+      return this.#owners.give(id, member, head.epoch, head.seq, listed(head.row.index, head.asked));
     } finally {
       this.#claiming.delete(id);
     }
@@ -233,6 +242,10 @@ export class EmbeddedStore implements Store {
 
   async list(query: ListQuery): Promise<ListPage> {
     return this.#scan((level) => readList(level, query, () => this.#rowsRead++));
+  }
+
+  async asked(query: AskedQuery): Promise<AskedSession[]> {
+    return this.#scan((level) => readAsked(level, query, () => this.#rowsRead++));
   }
 
   async survey(from: string, limit: number): Promise<Surveyed[]> {

@@ -7,6 +7,7 @@ import type { Level } from "./directory.ts";
 import { Kind, keyRowKey, rangeOf, readEntry, readSessionRow, sessionKey, unseal } from "./layout.ts";
 import type { Entry, SessionRow } from "./layout.ts";
 import { readKeySeq } from "./append.ts";
+import { wrongAsked } from "./asked.ts";
 import { guard, rowsOf, type Report } from "./rows.ts";
 import { inspectLists, inspectStrays, wrongRows } from "./strays.ts";
 import type { IndexRow } from "./store.ts";
@@ -19,6 +20,8 @@ export interface Audit {
   keyOf(entry: Entry): { readonly user: string; readonly key: string } | undefined;
   /** After the last entry of a log without gaps. */
   end(index: IndexRow): readonly string[];
+  /** What the rows of open requests should say then. */
+  requests(): Uint8Array | undefined;
 }
 
 export interface StoredState {
@@ -81,7 +84,10 @@ async function inspectSession(
   if (row === undefined) return;
   if (log.head < row.head) report({ seq: log.head + 1, problem: "the end of the log is missing" });
   else if (log.head === 0) report({ problem: "the session has no entries" });
-  else if (log.whole) for (const problem of auditor.end(row.index)) report({ problem });
+  else if (log.whole) {
+    const asked = await wrongAsked(level, id, row.index.readers, auditor.requests());
+    for (const problem of [...auditor.end(row.index), ...asked]) report({ problem });
+  }
   for (const problem of await wrongRows(level, id, row.index)) report({ problem });
 }
 

@@ -22,6 +22,8 @@ import { StoreDamagedError, type IndexRow } from "./store.ts";
  *   06    id 00                                         the snapshot: seq(u48), body
  *   07    id 00                                         the checkpoint
  *   08    id 00                                         none: deleted, its rows in 01 and 05 not yet all purged
+ *   09    00 or (01 hash(reader)), id                   none: in that session requests are open
+ *   0a    id 00                                         those requests, opaque
  *
  * hash: the first 16 bytes of SHA-256. ~: inverted, so that the newest sorts first. 03 00 lists every session.
  * index-row: open(u8), updatedAt(u48), number of readers(u16), each reader's length(u16) and UTF-8, then info.
@@ -41,6 +43,8 @@ export const Kind = {
   snapshot: 6,
   checkpoint: 7,
   purge: 8,
+  asked: 9,
+  requests: 10,
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 

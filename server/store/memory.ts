@@ -7,6 +7,8 @@ import { Owners } from "./owners.ts";
 import type {
   AppendItem,
   AppendResult,
+  AskedQuery,
+  AskedSession,
   Grant,
   IndexRow,
   KeyRow,
@@ -36,6 +38,7 @@ const keyOf = (user: string, key: string): string => JSON.stringify([user, key])
 export class MemoryStore implements Store {
   readonly #sessions = new Map<string, Session>();
   readonly #open = new Set<string>();
+  readonly #asked = new Set<string>();
   readonly #deleted = new Set<string>();
   readonly #owners: Owners<undefined>;
 
@@ -134,6 +137,17 @@ export class MemoryStore implements Store {
     return { items, cursor: encodeCursor({ updatedAt: last.index.updatedAt, id: last.id }) };
   }
 
+  async asked({ reader, from, limit }: AskedQuery): Promise<AskedSession[]> {
+    const found: AskedSession[] = [];
+    for (const id of [...this.#asked].filter((id) => id >= from).sort()) {
+      const { readers = [], requests } = this.#sessions.get(id)?.index ?? {};
+      if (found.length >= limit) break;
+      if (requests !== undefined && (reader === undefined || readers.includes(reader)))
+        found.push({ id, requests });
+    }
+    return found;
+  }
+
   async orphans(limit: number): Promise<string[]> {
     const ids: string[] = [];
     for (const id of this.#open) {
@@ -147,6 +161,7 @@ export class MemoryStore implements Store {
     if (this.#owned(grant) === undefined) return false;
     this.#sessions.delete(grant.id);
     this.#open.delete(grant.id);
+    this.#asked.delete(grant.id);
     this.#owners.forget(grant.id);
     this.#deleted.add(grant.id);
     return true;
@@ -194,6 +209,8 @@ export class MemoryStore implements Store {
     session.index = item.index;
     if (item.index.open) this.#open.add(item.id);
     else this.#open.delete(item.id);
+    if (item.index.requests === undefined) this.#asked.delete(item.id);
+    else this.#asked.add(item.id);
   }
 }
 

@@ -4,6 +4,7 @@
  */
 import { mkdir, readdir } from "node:fs/promises";
 import { ClassicLevel } from "classic-level";
+import { putAsked } from "./asked.ts";
 import { makeDirectory, type Level } from "./directory.ts";
 import type { Batch } from "./lane.ts";
 import {
@@ -73,6 +74,7 @@ export class Restorer {
     }
     const mark = sessionKey(Kind.open, id);
     if (index.open) await this.#put(mark, seal(mark));
+    putAsked(this.#batch, id, index);
   }
 
   /** The id was used; entries that were written of it go. */

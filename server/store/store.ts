@@ -27,6 +27,8 @@ export interface IndexRow {
   readonly open: boolean;
   readonly updatedAt: number;
   readonly info: Uint8Array;
+  /** What people are asked in it, opaque to the store; absent: nothing. Only written and listed, never loaded. */
+  readonly requests?: Uint8Array;
 }
 
 /** An idempotency key: (`user`, `key`) is unique in its session for ever and answers with `seq`. */
@@ -90,6 +92,19 @@ export interface Surveyed {
   readonly deletedAt?: number;
 }
 
+/** `reader` absent: every session. Sessions from id `from` on, "" for the first, in the order of their bytes. */
+export interface AskedQuery {
+  readonly reader?: string;
+  readonly from: string;
+  readonly limit: number;
+}
+
+/** A session in which people are asked something, with what its index said of it. */
+export interface AskedSession {
+  readonly id: string;
+  readonly requests: Uint8Array;
+}
+
 export interface ListPage {
   readonly items: readonly { readonly id: string; readonly index: IndexRow }[];
   readonly cursor?: string;
@@ -135,6 +150,8 @@ export interface Store {
   snapshot(grant: Grant, seq: number, body: Uint8Array): Promise<boolean>;
 
   list(query: ListQuery): Promise<ListPage>;
+  /** Sessions whose index has requests; costs what they are, not what there is. */
+  asked(query: AskedQuery): Promise<readonly AskedSession[]>;
   /** Ids of sessions whose index says open and that no live member owns. */
   orphans(limit: number): Promise<string[]>;
   /** Delete: a tombstone stays, so the id is never used again. Fenced: false. */

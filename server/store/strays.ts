@@ -3,6 +3,7 @@
  * sessions that are not there. Owns both directions: what a session must have, and what nobody owns. Never looks into an
  * entry; inspect.ts does.
  */
+import { inspectAsked } from "./asked.ts";
 import type { Level } from "./directory.ts";
 import {
   FORMAT_KEY,
@@ -62,6 +63,11 @@ export async function inspectLists(level: Level, report: Report): Promise<void> 
     if (!known && row !== "damaged")
       report({ session: id, problem: "a list has a row that it does not have" });
   });
+  const readersOf = async (id: string): Promise<readonly string[] | undefined> => {
+    const row = await sessionRow(level, id);
+    return row !== undefined && row !== "damaged" && "index" in row ? row.index.readers : undefined;
+  };
+  await inspectAsked(level, readersOf, report);
 }
 
 type Standing = ReturnType<typeof readSessionRow> | "damaged" | undefined;
@@ -85,11 +91,22 @@ const NAMES: Partial<Record<Kind, string>> = {
   [Kind.snapshot]: "a snapshot",
   [Kind.checkpoint]: "a checkpoint",
   [Kind.purge]: "a mark as deleted",
+  [Kind.requests]: "open requests",
 };
+
+const OWNED = [
+  Kind.entry,
+  Kind.open,
+  Kind.key,
+  Kind.snapshot,
+  Kind.checkpoint,
+  Kind.purge,
+  Kind.requests,
+] as const;
 
 /** Rows of sessions that were deleted or never were. One look a session and kind, however many rows it has. */
 export async function inspectStrays(level: Level, report: Report): Promise<void> {
-  for (const kind of [Kind.entry, Kind.open, Kind.key, Kind.snapshot, Kind.checkpoint, Kind.purge] as const) {
+  for (const kind of OWNED) {
     const what = NAMES[kind];
     for await (const id of idsIn(level, kind)) {
       const row = await sessionRow(level, id);
@@ -105,7 +122,7 @@ export async function inspectStrays(level: Level, report: Report): Promise<void>
         report({ session: id, problem: `it was deleted but still has ${what}` });
     }
   }
-  const strange = { gte: Buffer.of(Kind.purge + 1), lt: Buffer.of(255, 255) };
+  const strange = { gte: Buffer.of(Kind.requests + 1), lt: Buffer.of(255, 255) };
   await rowsOf(level, strange, {}, report, (key) => {
     report({ problem: `a row of the unknown kind ${key[0]}` });
   });

@@ -107,6 +107,57 @@ export function listsContract(name: string, makeStore: MakeStore): void {
     }
   });
 
+  test("sessions in which something is asked are found by reader, in the order of their ids", async () => {
+    const asked = (text: string, ...readers: string[]) => ({
+      index: indexRow({ open: true, readers, requests: bytes(text) }),
+    });
+    await writer.create("ses_3", asked("three", "ada"));
+    await writer.create("ses_1", asked("one", "ada", "bob"));
+    await writer.create("ses_2", { index: indexRow({ readers: ["ada"] }) });
+    await writer.create("Ses_4", asked("four", "bob"));
+    const found = async (reader?: string, from = "", limit = 10): Promise<string[]> => {
+      const items = await store.asked({ from, limit, ...(reader && { reader }) });
+      return items.map(({ id, requests }) => `${id} ${textOf(requests)}`);
+    };
+    assert.equal(await found("ada"), ["ses_1 one", "ses_3 three"]);
+    assert.equal(await found("bob"), ["Ses_4 four", "ses_1 one"]);
+    assert.equal(await found("eve"), []);
+    assert.equal(await found(), ["Ses_4 four", "ses_1 one", "ses_3 three"]);
+    assert.equal(await found("ada", "ses_1"), ["ses_1 one", "ses_3 three"]);
+    assert.equal(await found("ada", "ses_1-"), ["ses_3 three"]);
+    assert.equal(await found(undefined, "", 2), ["Ses_4 four", "ses_1 one"]);
+  });
+
+  test("what is asked in a session is listed from the append that says so to the one that ends it", async () => {
+    const found = async (reader?: string): Promise<string[]> =>
+      (await store.asked({ from: "", limit: 10, ...(reader && { reader }) })).map(
+        ({ id, requests }) => `${id} ${textOf(requests)}`,
+      );
+    const index = indexRow({ open: true, readers: ["ada", "bob"] });
+    let grant = await writer.create("ses_1", { index });
+    assert.equal(await found(), []);
+    grant = await writer.append(grant, ["two"], { index: { ...index, requests: bytes("what?") } });
+    assert.equal(await found("bob"), ["ses_1 what?"]);
+    grant = await writer.append(grant, ["three"]);
+    assert.equal(await found("bob"), ["ses_1 what?"], "an append without index changes no list");
+    await store.release(grant);
+    grant = await granted(store.claim("ses_1", member));
+    grant = await writer.append(grant, ["four"], {
+      index: { ...index, readers: ["bob", "cyd"], requests: bytes("and?") },
+    });
+    assert.equal(await found("ada"), []);
+    assert.equal(await found("bob"), ["ses_1 and?"]);
+    assert.equal(await found("cyd"), ["ses_1 and?"]);
+    await store.release(grant);
+    grant = await granted(store.claim("ses_1", member));
+    grant = await writer.append(grant, ["five"], { index: { ...index, readers: ["cyd"] } });
+    for (const reader of [undefined, "bob", "cyd"]) assert.equal(await found(reader), []);
+    grant = await writer.append(grant, ["six"], { index: { ...index, requests: bytes("again?") } });
+    assert.equal(await found("ada"), ["ses_1 again?"]);
+    assert.ok(await store.remove(grant));
+    for (const reader of [undefined, "ada", "bob"]) assert.equal(await found(reader), []);
+  });
+
   test("orphans are the open sessions that no live member owns", async () => {
     const open = { index: indexRow({ open: true }) };
     const shut = { index: indexRow({ open: false }) };
