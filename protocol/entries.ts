@@ -124,6 +124,7 @@ export const entryBodies = {
     remember: remember.optional(),
     admin: z.literal(true).optional(),
   }),
+  "request-notified": z.object({ type: z.literal("request-notified"), request: id }),
   "request-resolved": z.object({
     type: z.literal("request-resolved"),
     request: id,

@@ -28,7 +28,7 @@ import {
 } from "./content.ts";
 import { ERROR_CODES } from "./errors.ts";
 import { remember } from "./people.ts";
-import { historyMessage, partial, partKind, sessionState } from "./standing.ts";
+import { historyMessage, listedRequest, partial, partKind, sessionState } from "./standing.ts";
 import { MAX_TAIL } from "./version.ts";
 
 export * from "./standing.ts";
@@ -38,6 +38,16 @@ const attempt = z.int().min(1);
 const limit = z.int().min(1).max(200);
 const cursor = z.string().max(512);
 const title = z.string().max(1024);
+
+/** Which sessions: all of what is given holds. `text`: somewhere in the title, in either case. */
+export const sessionFilter = z.object({
+  agent: id.optional(),
+  owner: id.optional(),
+  state: z.enum(["idle", "running", "waiting", "closed"]).optional(),
+  labels: labels.optional(),
+  text: z.string().max(256).optional(),
+});
+export type SessionFilter = z.infer<typeof sessionFilter>;
 
 function request<T extends string, S extends z.ZodRawShape>(type: T, shape: S) {
   return z.object({ type: z.literal(type), id: requestId, ...shape });
@@ -90,12 +100,13 @@ export const requests = {
   withdrawInput: request("withdrawInput", { session: sessionId, input: id }),
   cancel: request("cancel", { session: sessionId, run: id }),
   listSessions: request("listSessions", {
-    agent: id.optional(),
-    owner: id.optional(),
-    state: z.enum(["idle", "running", "waiting", "closed"]).optional(),
+    ...sessionFilter.shape,
     cursor: cursor.optional(),
     limit: limit.optional(),
   }),
+  listRequests: request("listRequests", { cursor: cursor.optional(), limit: limit.optional() }),
+  watch: request("watch", { sessions: sessionFilter.optional(), requests: z.literal(true).optional() }),
+  unwatch: request("unwatch", {}),
   history: request("history", { session: sessionId, cursor: cursor.optional(), limit: limit.optional() }),
   listAgents: request("listAgents", { cursor: cursor.optional(), limit: limit.optional() }),
   listTools: request("listTools", {
@@ -286,6 +297,19 @@ export const serverFrames = {
     attempt,
     progress: json,
   }),
+  sessionChanged: z.object({
+    type: z.literal("sessionChanged"),
+    session: sessionId,
+    info: sessionInfo.optional(),
+  }),
+  requestChanged: z.object({
+    type: z.literal("requestChanged"),
+    session: sessionId,
+    request: id,
+    open: listedRequest.optional(),
+    decision: z.enum(["approve", "deny", "expired", "cancelled"]).optional(),
+  }),
+  watchEnded: z.object({ type: z.literal("watchEnded"), reason: z.enum(["lagging", "rights"]) }),
   ping: z.object({ type: z.literal("ping") }),
   authExpiring: z.object({ type: z.literal("authExpiring"), expiresAt: milliseconds }),
   goaway: z.object({
@@ -365,6 +389,9 @@ export const results = {
   withdrawInput: committed,
   cancel: z.object({ seq: seq.optional(), state: z.enum(["cancelling", "finished"]) }),
   listSessions: page(sessionInfo),
+  listRequests: page(listedRequest),
+  watch: z.object({}),
+  unwatch: z.object({}),
   history: page(historyMessage),
   listAgents: page(listedAgent),
   listTools: page(listedTool),

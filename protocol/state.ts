@@ -6,7 +6,7 @@
 import type { EntryBody, EventFrame } from "./entries.ts";
 import type { HistoryMessage, OpenCall, OpenRun, QueuedInput, SessionState } from "./frames.ts";
 import type { Content, MessagePart, OpenInvite, Role, SessionInfo, ToolPart, Usage } from "./content.ts";
-import { answered, clocked, forgotten, remembered } from "./waiting.ts";
+import { answered, clocked, forgotten, notified, remembered } from "./waiting.ts";
 import { measure } from "./values.ts";
 
 /** Messages that a state keeps even when they are older than the last compaction. */
@@ -34,7 +34,7 @@ export function cut(state: SessionState, tail: number): SessionState {
 }
 
 /** What a user may do here, undefined for one who is no member. Names such as `constructor` are nobody's role. */
-export function roleOf(state: SessionState, user: string): Role | undefined {
+export function roleOf(state: Pick<SessionState, "members">, user: string): Role | undefined {
   return Object.hasOwn(state.members, user) ? state.members[user] : undefined;
 }
 
@@ -182,6 +182,8 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
     }
     case "request-answered":
       return answered(state, entry, body);
+    case "request-notified":
+      return notified(state, entry, body);
     case "approval-remembered":
       return remembered(state, entry, body);
     case "approval-forgotten":

@@ -24,6 +24,17 @@ export function answered(
   return { ...state, requests };
 }
 
+export function notified(
+  state: SessionState,
+  { at }: EventFrame,
+  { request }: EntryBodyOf<"request-notified">,
+): SessionState {
+  const requests = state.requests.map((item) =>
+    item.request === request ? { ...item, notifiedAt: at } : item,
+  );
+  return { ...state, requests };
+}
+
 export function remembered(
   state: SessionState,
   { seq, at }: EventFrame,

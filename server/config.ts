@@ -11,6 +11,7 @@ import { agentDefinition } from "./agent/agent.ts";
 import { auth } from "./config/auth.ts";
 import { limits } from "./config/limits.ts";
 import { nearest } from "./config/spelling.ts";
+import { webhook } from "./config/webhook.ts";
 import { LOG_LEVELS } from "./observe/log.ts";
 
 const text = z.string().min(1);
@@ -64,6 +65,9 @@ const file = z.strictObject({
   limits: limits.optional(),
   /** Sessions without an entry for so many days are deleted; absent: never. */
   retentionDays: z.number().positive().optional(),
+  /** Who is told of requests that nobody online may answer, and after how many ms. */
+  webhooks: z.array(webhook).max(16).optional(),
+  webhookDelayMs: z.int().min(0).default(10_000),
   /** At a stop: ms between "not ready" and the goodbye, for open runs to end, and over which the goodbyes are spread. */
   readyWaitMs: z.int().min(0).default(0),
   runWaitMs: z.int().min(0).default(0),

@@ -36,6 +36,8 @@ import { Retention } from "./session/retention.ts";
 import { retry } from "./session/retry.ts";
 import type { SessionServices, SessionView } from "./session/services.ts";
 import type { Session } from "./session/session.ts";
+import { Unheard } from "./session/unheard.ts";
+import { Watches } from "./session/watches.ts";
 import { CommitQueue } from "./store/commit.ts";
 import { MemoryStore } from "./store/memory.ts";
 import type { Store } from "./store/store.ts";
@@ -62,9 +64,11 @@ export class Runtime {
   readonly #agents = new Map<string, Agent>();
   readonly #local = new LocalHost();
   readonly #deadlines: Deadlines;
-  readonly #now: () => number;
+  readonly #services: SessionServices;
   readonly #membership: Membership;
   readonly #retention: Retention | undefined;
+  readonly watches: Watches;
+  readonly #unheard: Unheard | undefined;
   readonly #readers = new Readers();
   /** Called with every committed entry and delta of every session; must not throw. */
   onEvent: (event: AgentEvent) => void = () => {};
@@ -73,7 +77,6 @@ export class Runtime {
 
   constructor(model: Model, hook: Hook | readonly Hook[] = [], options: RuntimeOptions = {}) {
     const now = options.now ?? Date.now;
-    this.#now = now;
     this.model = model;
     this.hook = composeHooks(...(Array.isArray(hook) ? (hook as readonly Hook[]) : [hook as Hook]));
     this.store = options.store ?? new MemoryStore();
@@ -89,7 +92,7 @@ export class Runtime {
     this.gate = new RunGate(options);
     const choose = chooseModels((name) => options.models?.(name) ?? this.model);
     const files = new FileGuard(options);
-    const services: SessionServices = {
+    const services: SessionServices = (this.#services = {
       gate: this.gate,
       store: this.store,
       commits: this.commits,
@@ -108,7 +111,9 @@ export class Runtime {
       observe: (session, event, run) => this.#observe(session, event, run),
       finishing: () => this.registry.finishing,
       dropped: (session, cause) => this.#dropped(session, cause),
-    };
+      changed: (...change) => this.#changed(...change),
+    });
+    this.watches = new Watches(options.watches);
     this.registry = new SessionRegistry(services);
     this.#membership = new Membership({
       store: this.store,
@@ -116,9 +121,10 @@ export class Runtime {
       log: this.log,
       recover: () => this.registry.recover(),
     });
-    const { retentionDays } = options;
-    if (retentionDays !== undefined)
-      this.#retention = new Retention({ ...services, registry: this.registry }, retentionDays);
+    const { retentionDays, unheard } = options;
+    const parts = { ...services, registry: this.registry, watches: this.watches };
+    if (unheard !== undefined) this.#unheard = new Unheard(parts, unheard);
+    if (retentionDays !== undefined) this.#retention = new Retention(parts, retentionDays);
   }
 
   // --- start and stop ---
@@ -132,6 +138,7 @@ export class Runtime {
     await this.hook.onRegisterTools({ register: (tool) => this.registerTool(tool) });
     await this.#membership.join();
     this.#retention?.start();
+    await this.#unheard?.start();
   }
 
   /** Stops where it is: appends in flight settle, open runs stay open in the log for recovery. */
@@ -139,6 +146,7 @@ export class Runtime {
     if (this.#closed) return;
     this.#closed = true;
     this.#membership.close();
+    this.#unheard?.close();
     await this.#retention?.close();
     await this.registry.close();
     this.#readers.fail(undefined, new ProtocolError("closed", "the runtime was closed"));
@@ -277,14 +285,7 @@ export class Runtime {
 
   /** A session that is to be made of an exported log. */
   startImport(id: string): Import {
-    const { store, commits, registry } = this;
-    return new Import(id, {
-      store,
-      registry,
-      commits,
-      now: this.#now,
-      member: () => this.#membership.member,
-    });
+    return new Import(id, { ...this.#services, registry: this.registry });
   }
 
   // --- sending ---
@@ -366,9 +367,15 @@ export class Runtime {
     });
   }
 
+  #changed(...change: Parameters<SessionServices["changed"]>): void {
+    this.watches.changed(...change);
+    this.#unheard?.changed(change[0], change[1]);
+  }
+
   #dropped(session: SessionView, cause: "deleted" | "lost"): void {
     this.registry.forget(session);
     if (cause === "deleted") {
+      this.watches.deleted(session);
       this.#readers.fail(session.id, new ProtocolError("closed", "the session was deleted"));
       return;
     }

@@ -8,6 +8,7 @@ import { ConfigError } from "./config.ts";
 import type { Limits } from "./config/limits.ts";
 import { demoAgent, demoHook } from "./demo.ts";
 import { createEdge } from "./edge/http.ts";
+import { webhookTell, type Webhook } from "./edge/webhook.ts";
 import type { Hook } from "./hook.ts";
 import { Catalog } from "./model/catalog.ts";
 import type { Model } from "./model/model.ts";
@@ -41,6 +42,9 @@ export interface ServerOptions extends DoorSettings {
   readonly providerGraceMs?: number;
   /** Sessions without an entry for so many days are deleted, unless something is open in them; never unless told. */
   readonly retentionDays?: number | undefined;
+  /** Who is told of requests that nobody online may answer, after `webhookDelayMs` (10 000). */
+  readonly webhooks?: readonly Webhook[] | undefined;
+  readonly webhookDelayMs?: number;
   /** Without agents there is one, `demo`, with two tools. */
   readonly agents?: readonly AgentOptions[] | undefined;
   readonly hook?: Hook | readonly Hook[];
@@ -227,6 +231,7 @@ async function startRuntime(
     fileHosts: options.fileHosts,
     ...options.runtime,
     retentionDays: options.retentionDays ?? options.runtime?.retentionDays,
+    unheard: unheardOf(options),
     router: { ...limitsOf(options), graceMs: options.providerGraceMs ?? 30_000, ...options.runtime?.router },
     models: (name) => catalog.model(name),
     store,
@@ -246,6 +251,12 @@ async function startRuntime(
     await runtime.close();
     throw error;
   }
+}
+
+function unheardOf({ webhooks = [], webhookDelayMs, runtime }: ServerOptions): RuntimeOptions["unheard"] {
+  if (webhooks.length === 0) return runtime?.unheard;
+  const delay = webhookDelayMs === undefined ? {} : { delayMs: webhookDelayMs };
+  return { ...runtime?.unheard, ...delay, tell: webhookTell(webhooks) };
 }
 
 async function openStore({ store = "embedded", data = "./haulout-data" }: ServerOptions): Promise<Store> {

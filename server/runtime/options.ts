@@ -7,6 +7,8 @@ import type { Model } from "../model/model.ts";
 import type { Log } from "../observe/log.ts";
 import type { AttachmentLimits } from "../session/attachments.ts";
 import type { GateOptions } from "../session/gate.ts";
+import type { UnheardOptions } from "../session/unheard.ts";
+import type { WatchOptions } from "../session/watches.ts";
 import type { CommitQueue } from "../store/commit.ts";
 import type { Store } from "../store/store.ts";
 import type { CallTimings } from "../tool/context.ts";
@@ -36,4 +38,7 @@ export interface RuntimeOptions extends GateOptions, Partial<AttachmentLimits>, 
   retentionDays?: number | undefined;
   router?: RouterOptions;
   timings?: CallTimings;
+  watches?: WatchOptions;
+  /** Tells somebody outside of requests that nobody online may answer; absent: nobody is told. */
+  unheard?: UnheardOptions | undefined;
 }

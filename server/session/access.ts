@@ -10,22 +10,24 @@ import { roleOf as memberRole } from "../../protocol/state.ts";
 import { allows, type Identity } from "../auth/identity.ts";
 import { includes, rightOf } from "../auth/rights.ts";
 
+type Members = Pick<SessionState, "members">;
+
 /** Somebody who asks: their actor, and their rights on the server. */
 export type Caller = Pick<Identity, "actor" | "rights">;
 
 /** What the caller is here: `admin` acts as owner, `watch` reads; undefined for one who may not even read. */
-export function roleOf(caller: Caller, state: SessionState): Role | undefined {
+export function roleOf(caller: Caller, state: Members): Role | undefined {
   if (allows(caller, "admin")) return "owner";
   return memberRole(state, caller.actor.id) ?? (allows(caller, "watch") ? "viewer" : undefined);
 }
 
 /** Whether the caller may do what the role may. */
-export function mayAs(role: Role, caller: Caller, state: SessionState): boolean {
+export function mayAs(role: Role, caller: Caller, state: Members): boolean {
   const own = roleOf(caller, state);
   return own !== undefined && includes(own, role);
 }
 
-export function mayRead(caller: Caller, state: SessionState): boolean {
+export function mayRead(caller: Caller, state: Members): boolean {
   return roleOf(caller, state) !== undefined;
 }
 

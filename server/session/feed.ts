@@ -60,6 +60,11 @@ export class Feed {
     return this.#readers.size;
   }
 
+  /** Its readers, live or not. */
+  [Symbol.iterator](): IterableIterator<Subscriber> {
+    return this.#readers.keys();
+  }
+
   /** Makes committed entries visible: the state that they fold to, then every reader of the live set. */
   publish(
     entries: readonly { readonly entry: EventFrame; readonly bytes: Uint8Array }[],

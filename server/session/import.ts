@@ -15,6 +15,7 @@ import { keyOf } from "./keys.ts";
 import { runEnding, SYSTEM } from "./lifecycle.ts";
 import { indexRow } from "./listing.ts";
 import type { SessionRegistry } from "./registry.ts";
+import type { SessionServices } from "./services.ts";
 
 export interface ImportServices {
   readonly store: Store;
@@ -22,6 +23,7 @@ export interface ImportServices {
   readonly commits: { append(item: AppendItem): Promise<AppendResult> };
   readonly now: () => number;
   member(): Member;
+  changed: SessionServices["changed"];
 }
 
 /** Entries and bytes that are worth an append, where nothing is open. */
@@ -195,5 +197,6 @@ export class Import {
     this.#ended = true;
     await this.#services.store.release(this.#grant);
     await this.#forget();
+    this.#services.changed({ id: this.id, state: this.#state! }, undefined, []);
   }
 }

@@ -7,24 +7,30 @@ import type { SessionInfo } from "../../protocol/content.ts";
 import type { SessionState } from "../../protocol/frames.ts";
 import { measure } from "../../protocol/values.ts";
 import type { IndexRow } from "../store/store.ts";
+import { encodeAsking } from "./asking.ts";
 
 /** Metadata larger than this, in bytes or in values, is left out of lists. */
 export const MAX_LISTED_METADATA = { bytes: 4096, items: 100 };
 
 export function indexRow(state: SessionState): IndexRow {
+  const requests = encodeAsking(state);
   return {
     readers: Object.keys(state.members),
     open: isOpen(state),
     updatedAt: state.session.updatedAt,
     info: encodeFrame(listedInfo(state.session)),
+    ...(requests === undefined ? {} : { requests }),
   };
 }
 
 export function mustIndex(before: SessionState, after: SessionState): boolean {
+  // A run that is taken up again by a version that lists requests may be of one that did not.
+  const takenUp = before.run?.recovered !== after.run?.recovered && after.requests.length > 0;
   return (
+    takenUp ||
     isOpen(before) !== isOpen(after) ||
     before.members !== after.members ||
-    before.session.requests !== after.session.requests ||
+    before.requests !== after.requests ||
     before.session.title !== after.session.title ||
     before.session.metadata !== after.session.metadata ||
     (before.session.state === "closed") !== (after.session.state === "closed")

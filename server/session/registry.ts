@@ -115,6 +115,7 @@ export class SessionRegistry {
     const session = new Session(id, state, this.#services, { grant: { id, epoch: at, seq: state.seq } });
     this.#sessions.set(id, session);
     for (const entry of entries) this.#services.observe(session, entry, undefined);
+    this.#services.changed(session, undefined, entries);
     return session;
   }
 

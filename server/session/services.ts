@@ -68,6 +68,8 @@ export interface SessionServices {
   readonly onCompact: (prompt: string) => Promise<string>;
   /** Every entry once it is committed, and every delta, with the run that was open as it came; must not throw. */
   observe(session: SessionView, event: EventFrame | LiveDelta, run: OpenRun | undefined): void;
+  /** A session is committed otherwise than `before` (undefined: it is new), by these entries; must not throw. */
+  changed(session: SessionView, before: SessionState | undefined, entries: readonly EventFrame[]): void;
   /** No run may begin any more. */
   finishing(): boolean;
   /** The session left memory by itself: for good, or to be loaded anew. */

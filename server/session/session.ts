@@ -140,6 +140,11 @@ export class Session {
       this.#services.router.keep(this.id, (caller) => mayAs("editor", caller, after));
     this.feed.publish(committed, after);
     for (const { entry, run } of committed) this.#services.observe(this, entry, run);
+    this.#services.changed(
+      this,
+      before,
+      committed.map(({ entry }) => entry),
+    );
     return { duplicate: false, seq: before.seq + 1 };
   }
 

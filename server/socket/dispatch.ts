@@ -16,6 +16,7 @@ import { SERVER_SCOPE, type Scope } from "../tool/registry.ts";
 import { record } from "./audited.ts";
 import type { Connection, Dispatch } from "./connection.ts";
 import type { Context, Handler } from "./context.ts";
+import { feeds } from "./feeds.ts";
 import { handlers } from "./handlers.ts";
 import { errorFrame } from "./inbound.ts";
 import { onward } from "./onward.ts";
@@ -23,7 +24,7 @@ import { notices } from "./results.ts";
 import { abandonImports, transfers } from "./transfer.ts";
 
 /** By the type of the request. Each has a row in FRAME_RIGHTS. */
-export const requests = { ...handlers, ...onward, ...transfers };
+export const requests = { ...handlers, ...feeds, ...onward, ...transfers };
 
 export function createDispatch(runtime: Runtime, audit: Audit = openAudit(undefined)): Dispatch {
   const contexts = new WeakMap<Connection, Context>();
@@ -85,12 +86,14 @@ export function createDispatch(runtime: Runtime, audit: Audit = openAudit(undefi
       const { attached, identity } = contextOf(connection);
       for (const session of attached.values()) session.feed.detach(connection);
       attached.clear();
+      runtime.watches.end(connection);
       abandonImports(connection);
       runtime.router.gone(identity.provider, connection, successor !== undefined);
     },
     changed(connection) {
       const { attached, identity } = contextOf(connection);
       for (const session of attached.values()) session.feed.expel(connection);
+      runtime.watches.end(connection, "rights");
       for (const scope of runtime.router.renew(identity.provider, identity)) void keepOffers(runtime, scope);
     },
   };

@@ -7,6 +7,7 @@ import { measure } from "../../protocol/values.ts";
 import { mayRead } from "../session/access.ts";
 import { decodeInfo, listedInfo } from "../session/listing.ts";
 import { frameRoom } from "../session/snapshot.ts";
+import { matches } from "../session/watches.ts";
 import type { ListPage, ListQuery, Store } from "../store/store.ts";
 import { SERVER_SCOPE } from "../tool/registry.ts";
 import { allows } from "../auth/identity.ts";
@@ -33,11 +34,7 @@ export const listSessions: Handler<"listSessions"> = async ({ runtime, identity 
       // The page may be older than a role's end.
       if (held !== undefined && !mayRead(identity, held.state)) continue;
       const info = held === undefined ? decodeInfo(index) : listedInfo(held.state.session);
-      const wanted =
-        (frame.agent === undefined || info.agent === frame.agent) &&
-        (frame.owner === undefined || info.owner === frame.owner) &&
-        (frame.state === undefined || info.state === frame.state);
-      if (wanted) items.push(info);
+      if (matches(frame, info)) items.push(info);
     }
     cursor = listed.cursor;
     if (cursor === undefined || items.length >= limit) break;

@@ -54,9 +54,7 @@ export async function readAsked(
     return ids.flatMap((id, at) => {
       countRow();
       const value = values[at];
-      return value === undefined
-        ? []
-        : [{ id, requests: unseal(id, rows[at]!, value, "its open requests") }];
+      return value === undefined ? [] : [{ id, requests: unseal(id, rows[at]!, value, "its open requests") }];
     });
   });
 }
@@ -73,7 +71,8 @@ export async function wrongAsked(
   const row = sessionKey(Kind.requests, id);
   const value = await level.get(row);
   const body = value && guard(id, report, () => unseal(id, row, value, "its open requests"));
-  if (expected === undefined && value !== undefined) problems.push("its requests are listed and none is open");
+  if (expected === undefined && value !== undefined)
+    problems.push("its requests are listed and none is open");
   if (expected !== undefined && value === undefined) problems.push("its open requests are not listed");
   if (expected !== undefined && body !== undefined && !body.equals(expected))
     problems.push("its open requests are listed otherwise");

@@ -173,7 +173,8 @@ export class CommitQueue {
 }
 
 function sizeOf(item: AppendItem): number {
-  let bytes = ITEM_OVERHEAD_BYTES + (item.index?.info.byteLength ?? 0) + (item.index?.requests?.byteLength ?? 0);
+  let bytes =
+    ITEM_OVERHEAD_BYTES + (item.index?.info.byteLength ?? 0) + (item.index?.requests?.byteLength ?? 0);
   for (const entry of item.entries) bytes += entry.byteLength;
   return bytes;
 }

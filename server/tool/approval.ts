@@ -70,7 +70,7 @@ export function mayAnswer(
   terms: Terms,
   requester: string,
   { user, admin }: { readonly user: { readonly id: string }; readonly admin?: boolean | undefined },
-  state: SessionState,
+  state: Pick<SessionState, "members">,
 ): boolean {
   if (terms.notRequester && user.id === requester) return false;
   const role = admin ? "owner" : roleOf(state, user.id);
