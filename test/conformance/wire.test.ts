@@ -9,6 +9,7 @@ import { assert, suite } from "../support/suite.ts";
 import { ANY, CONNECTION_CASES, NONE, type Case, type Pattern, type Step } from "./cases.ts";
 import { ONWARD_CASES } from "./onward-cases.ts";
 import { SESSION_CASES } from "./session-cases.ts";
+import { WATCH_CASES } from "./watch-cases.ts";
 import { startServer, WireConnection, type Frame } from "./wire.ts";
 
 const test = suite("the wire");
@@ -123,7 +124,7 @@ function show(value: unknown): string {
   );
 }
 
-for (const given of [...CONNECTION_CASES, ...SESSION_CASES, ...ONWARD_CASES]) {
+for (const given of [...CONNECTION_CASES, ...SESSION_CASES, ...ONWARD_CASES, ...WATCH_CASES]) {
   for (const encoding of ["json", "msgpack"] as const) {
     if (given.encoding !== undefined && given.encoding !== encoding) continue;
     test(`${given.name} (${encoding})`, () => new Run(given, encoding).play());

@@ -148,6 +148,7 @@ export function randomLog(numbers: readonly number[]): EventFrame[] {
             expiresAt: 9,
           });
         } else if (n % 3 === 0) {
+          if (n % 2) add({ type: "request-notified", request: call.request });
           const body = { type: "request-answered", request: call.request, reason: text(n) } as const;
           log.push({ ...head(), actor: { ...ADA, id: `user${n % 5}` }, event: body });
         } else {

@@ -106,6 +106,8 @@ const SHAPES: Record<string, z.ZodType> = {
   FinishedRun: frames.finishedRun,
   OpenCall: frames.openCall,
   OpenRequest: frames.openRequest,
+  ListedRequest: frames.listedRequest,
+  SessionFilter: frames.sessionFilter,
   Partial: frames.partial,
   ToolOffer: content.toolSpecification,
   ListedAgent: frames.listedAgent,

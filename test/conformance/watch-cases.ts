@@ -1,0 +1,52 @@
+/**
+ * Conformance cases of what looks across sessions, as data: the feed of sessions and requests, and the list of what waits for
+ * an answer. The form of a case and what patterns mean is in cases.ts; the runner is wire.test.ts.
+ */
+import { NONE } from "./cases.ts";
+import type { Case } from "./cases.ts";
+
+export const WATCH_CASES: readonly Case[] = [
+  {
+    name: "a watch tells of sessions that begin, change and go, as its filter says",
+    steps: [
+      { send: { type: "watch", id: 1, sessions: { text: "seal", labels: { team: "north" } } } },
+      { expect: { type: "ok", id: 1 } },
+      { send: { type: "createSession", id: 2, agent: "demo", title: "Otters" } },
+      { expect: { type: "ok", id: 2, session: "$other" } },
+      {
+        send: { type: "createSession", id: 3, agent: "demo", title: "Seals", metadata: { team: "north" } },
+      },
+      { until: { type: "ok", id: 3, session: "$s" } },
+      {
+        until: {
+          type: "sessionChanged",
+          session: "$s",
+          info: { id: "$s", title: "Seals", state: "idle", queued: 0, requests: 0 },
+        },
+      },
+      { send: { type: "updateSession", id: 4, session: "$s", title: "Walruses" } },
+      { until: { type: "ok", id: 4 } },
+      { until: { type: "sessionChanged", session: "$s", info: NONE } },
+      { send: { type: "unwatch", id: 5 } },
+      { until: { type: "ok", id: 5 } },
+    ],
+  },
+  {
+    name: "what waits for an answer is a list of pages, and there is one watch a connection",
+    steps: [
+      { send: { type: "watch", id: 1, sessions: { text: "one" }, requests: true } },
+      { expect: { type: "ok", id: 1 } },
+      { send: { type: "watch", id: 2, sessions: { text: "two" } } },
+      { expect: { type: "ok", id: 2 } },
+      { send: { type: "createSession", id: 3, agent: "demo", title: "one" } },
+      { until: { type: "ok", id: 3 } },
+      { send: { type: "createSession", id: 4, agent: "demo", title: "two" } },
+      { until: { type: "ok", id: 4, session: "$two" } },
+      { expect: { type: "sessionChanged", session: "$two", info: { title: "two" } } },
+      { send: { type: "listRequests", id: 5, limit: 1 } },
+      { until: { type: "ok", id: 5, items: [] } },
+      { send: { type: "listRequests", id: 6, cursor: "?" } },
+      { until: { type: "error", id: 6, code: "bad-frame" } },
+    ],
+  },
+];
