@@ -8,11 +8,9 @@ import {
   actor,
   callError,
   content,
-  effect,
   epoch,
   id,
   json,
-  jsonSchema,
   labels,
   milliseconds,
   position,
@@ -28,9 +26,11 @@ import {
 } from "./content.ts";
 import { ERROR_CODES } from "./errors.ts";
 import { remember } from "./people.ts";
-import { historyMessage, listedRequest, partial, partKind, sessionState } from "./standing.ts";
+import { backedUp, importedEntry, listedAgent, listedRequest, listedTool, sessionFilter } from "./lists.ts";
+import { historyMessage, partial, partKind, sessionState } from "./standing.ts";
 import { MAX_TAIL } from "./version.ts";
 
+export * from "./lists.ts";
 export * from "./standing.ts";
 
 const requestId = z.int().min(0).max(0xffff_ffff);
@@ -39,28 +39,9 @@ const limit = z.int().min(1).max(200);
 const cursor = z.string().max(512);
 const title = z.string().max(1024);
 
-/** Which sessions: all of what is given holds. `text`: somewhere in the title, in either case. */
-export const sessionFilter = z.object({
-  agent: id.optional(),
-  owner: id.optional(),
-  state: z.enum(["idle", "running", "waiting", "closed"]).optional(),
-  labels: labels.optional(),
-  text: z.string().max(256).optional(),
-});
-export type SessionFilter = z.infer<typeof sessionFilter>;
-
 function request<T extends string, S extends z.ZodRawShape>(type: T, shape: S) {
   return z.object({ type: z.literal(type), id: requestId, ...shape });
 }
-
-/** An entry of an exported log without its place, which the import gives it. `event` is judged when it has one. */
-export const importedEntry = z.object({
-  at: milliseconds,
-  run: id.optional(),
-  actor: actor.optional(),
-  event: json,
-});
-export type ImportedEntry = z.infer<typeof importedEntry>;
 
 // --- client → server ---
 
@@ -331,41 +312,6 @@ export type ServerFrame = { [T in ServerFrameType]: ServerFrameOf<T> }[ServerFra
 
 // --- what `ok` carries, by request ---
 
-export const listedAgent = z.object({
-  name: id,
-  description: z.string(),
-  model: z.string(),
-  tools: z.array(z.string()),
-});
-/** One of those who offer a tool; its calls in flight are those of all its tools. */
-export const listedProvider = z.object({
-  provider: id,
-  state: z.enum(["ready", "draining", "away"]),
-  inFlight: z.int(),
-  maxConcurrent: z.int(),
-  labels: labels.optional(),
-});
-export const listedTool = z.object({
-  name: toolName,
-  description: z.string(),
-  inputSchema: jsonSchema,
-  outputSchema: jsonSchema.optional(),
-  effect,
-  timeoutMs: z.int(),
-  scope: z.enum(["server", "session"]),
-  providers: z.int(),
-  inFlight: z.int(),
-  waiting: z.int().optional(),
-  pool: z.array(listedProvider).optional(),
-});
-/** A session that a backup is through with: all of its log up to `head`, or the word that it was deleted. */
-export const backedUp = z.object({
-  session: sessionId,
-  head: seq.optional(),
-  deletedAt: milliseconds.optional(),
-  damaged: z.literal(true).optional(),
-});
-export type BackedUp = z.infer<typeof backedUp>;
 const committed = z.object({ seq });
 const sent = z.object({ seq, input: id, position: z.int().min(0), duplicate: z.boolean() });
 const page = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), cursor: cursor.optional() });
@@ -415,6 +361,3 @@ export const results = {
   importEntries: committed,
 } as const satisfies Record<Exclude<RequestType, "hello">, z.ZodType>;
 export type ResultOf<T extends keyof typeof results> = z.infer<(typeof results)[T]>;
-export type ListedAgent = z.infer<typeof listedAgent>;
-export type ListedProvider = z.infer<typeof listedProvider>;
-export type ListedTool = z.infer<typeof listedTool>;

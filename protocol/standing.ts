@@ -18,7 +18,6 @@ import {
   runReason,
   sendMode,
   seq,
-  sessionId,
   sessionInfo,
   usage,
 } from "./content.ts";
@@ -81,15 +80,6 @@ export const openRequest = z.object({
   notifiedAt: milliseconds.optional(),
   truncated: z.literal(true).optional(),
 });
-/** A request as those see it who are not in its session. */
-export const listedRequest = z.object({
-  session: sessionId,
-  agent: id,
-  owner: id,
-  title: z.string().optional(),
-  requester: actor.optional(),
-  request: openRequest,
-});
 /** A message of the history with where it stands in the log. */
 export const historyMessage = message.extend({
   seq,
@@ -118,7 +108,6 @@ export type QueuedInput = z.infer<typeof queuedInput>;
 export type OpenRun = z.infer<typeof openRun>;
 export type OpenCall = z.infer<typeof openCall>;
 export type OpenRequest = z.infer<typeof openRequest>;
-export type ListedRequest = z.infer<typeof listedRequest>;
 export type HistoryMessage = z.infer<typeof historyMessage>;
 export type SessionState = z.infer<typeof sessionState>;
 

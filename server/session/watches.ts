@@ -52,8 +52,8 @@ export class Watches {
   readonly #byUser = new Map<string, Set<Watcher>>();
   #changes = new Map<string, Change>();
 
-  constructor({ maxQueuedBytes = 256 * 1024 }: WatchOptions = {}) {
-    this.#maxQueuedBytes = maxQueuedBytes;
+  constructor(options: WatchOptions = {}) {
+    this.#maxQueuedBytes = options.maxQueuedBytes ?? 256 * 2 ** 10;
   }
 
   get size(): number {

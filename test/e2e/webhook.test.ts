@@ -158,7 +158,7 @@ test("nothing is posted while somebody is there who may answer, but when they go
 test("a request that is answered in time is not posted", async () => {
   const ada = await start(300);
   const session = await ask(ada);
-  const { request } = (await until(() => openRequest(ada), 10_000, "the request")) as Frame;
+  const { request } = await until(() => openRequest(ada), 10_000, "the request");
   await ada.ok("answer", { session, request: request.request, answers: { q: "yes" } });
   const later = await ask(ada);
   const post = JSON.parse((await receiver.post(1)).body) as { data: Frame };

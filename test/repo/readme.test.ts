@@ -155,6 +155,22 @@ test("its rules of approval are settings that work", () => {
   assert.equal(Object.keys(agents?.[0]?.approvals ?? {}), ["pay_*", "write_file"]);
 });
 
+test("its webhooks are settings that work, and a secret that is none is not repeated", () => {
+  const block = codeBlocks(page).find(({ name }) => name === "webhooks.json")?.text ?? "";
+  const folder = temporaryDirectory();
+  const load = (text: string): ReturnType<typeof loadConfig> => {
+    writeFileSync(join(folder, "haulout.json"), text);
+    return loadConfig({ env: {}, cwd: folder });
+  };
+  const { webhooks, webhookDelayMs } = load(block);
+  assert.equal([webhooks?.[0]?.url, webhookDelayMs], ["https://example.com/hook", 10_000]);
+  assert.throws(
+    () => load(block.replace("whsec_", "hunter2")),
+    (error: Error) => error.message.includes("webhooks[0].secret") && !error.message.includes("hunter2"),
+  );
+  assert.throws(() => load(block.replace("https:", "file:")), /webhooks\[0\]\.url: an http/);
+});
+
 test("anything but loopback needs tokens", async () => {
   const folder = temporaryDirectory();
   mkdirSync(folder, { recursive: true });
@@ -294,7 +310,7 @@ test("it gives twelve promises", () => {
 
 test("every block is one that a test knows", () => {
   const known =
-    /^(?:sh (?:setup|chat|join|tool-file|tools|run-ask|docker)|text (?:script|map)|ts \w+\.ts|json (?:approvals|haulout|jwt|models)\.json|text)$/;
+    /^(?:sh (?:setup|chat|join|tool-file|tools|run-ask|docker)|text (?:script|map)|ts \w+\.ts|json (?:approvals|haulout|jwt|models|webhooks)\.json|text)$/;
   for (const { language, name, line } of codeBlocks(page)) {
     assert.match(`${language} ${name}`.trim(), known, `line ${line}`);
   }

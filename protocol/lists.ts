@@ -1,0 +1,87 @@
+/**
+ * What lists, watches and backups are about, as zod schemas with inferred types: a session among others, not from within.
+ * Owns these shapes; the frames that carry them are frames.ts's.
+ */
+import { z } from "zod";
+import {
+  actor,
+  effect,
+  id,
+  json,
+  jsonSchema,
+  labels,
+  milliseconds,
+  seq,
+  sessionId,
+  toolName,
+} from "./content.ts";
+import { openRequest } from "./standing.ts";
+
+/** Which sessions: all of what is given holds. `text`: somewhere in the title, in either case. */
+export const sessionFilter = z.object({
+  agent: id.optional(),
+  owner: id.optional(),
+  state: z.enum(["idle", "running", "waiting", "closed"]).optional(),
+  labels: labels.optional(),
+  text: z.string().max(256).optional(),
+});
+export type SessionFilter = z.infer<typeof sessionFilter>;
+
+/** A request as those see it who are not in its session. */
+export const listedRequest = z.object({
+  session: sessionId,
+  agent: id,
+  owner: id,
+  title: z.string().optional(),
+  requester: actor.optional(),
+  request: openRequest,
+});
+export type ListedRequest = z.infer<typeof listedRequest>;
+
+export const listedAgent = z.object({
+  name: id,
+  description: z.string(),
+  model: z.string(),
+  tools: z.array(z.string()),
+});
+/** One of those who offer a tool; its calls in flight are those of all its tools. */
+export const listedProvider = z.object({
+  provider: id,
+  state: z.enum(["ready", "draining", "away"]),
+  inFlight: z.int(),
+  maxConcurrent: z.int(),
+  labels: labels.optional(),
+});
+export const listedTool = z.object({
+  name: toolName,
+  description: z.string(),
+  inputSchema: jsonSchema,
+  outputSchema: jsonSchema.optional(),
+  effect,
+  timeoutMs: z.int(),
+  scope: z.enum(["server", "session"]),
+  providers: z.int(),
+  inFlight: z.int(),
+  waiting: z.int().optional(),
+  pool: z.array(listedProvider).optional(),
+});
+/** A session that a backup is through with: all of its log up to `head`, or the word that it was deleted. */
+export const backedUp = z.object({
+  session: sessionId,
+  head: seq.optional(),
+  deletedAt: milliseconds.optional(),
+  damaged: z.literal(true).optional(),
+});
+export type BackedUp = z.infer<typeof backedUp>;
+export type ListedAgent = z.infer<typeof listedAgent>;
+export type ListedProvider = z.infer<typeof listedProvider>;
+export type ListedTool = z.infer<typeof listedTool>;
+
+/** An entry of an exported log without its place, which the import gives it. `event` is judged when it has one. */
+export const importedEntry = z.object({
+  at: milliseconds,
+  run: id.optional(),
+  actor: actor.optional(),
+  event: json,
+});
+export type ImportedEntry = z.infer<typeof importedEntry>;
