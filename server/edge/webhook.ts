@@ -20,7 +20,8 @@ export interface WebhookOptions {
 }
 
 /** Tells each of them that has not been told. Rejects, naming their hosts, when one did not take it. */
-export function webhookTell(webhooks: readonly Webhook[], { timeoutMs = 10_000 }: WebhookOptions = {}): Tell {
+export function webhookTell(webhooks: readonly Webhook[], options: WebhookOptions = {}): Tell {
+  const timeoutMs = options.timeoutMs ?? 10_000;
   return async (unanswered, told) => {
     const { request } = unanswered.waiting.request;
     const body = bodyOf(unanswered);

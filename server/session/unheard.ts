@@ -64,8 +64,13 @@ export class Unheard {
 
   constructor(parts: UnheardParts, options: UnheardOptions) {
     this.#parts = parts;
-    const { delayMs = 10_000, maxAtOnce = 8, retryMs = 1000, maxRetryMs = 300_000 } = options;
-    this.#options = { tell: options.tell, delayMs, maxAtOnce, retryMs, maxRetryMs };
+    this.#options = {
+      tell: options.tell,
+      delayMs: options.delayMs ?? 10_000,
+      maxAtOnce: options.maxAtOnce ?? 8,
+      retryMs: options.retryMs ?? 1000,
+      maxRetryMs: options.maxRetryMs ?? 300_000,
+    };
   }
 
   /** Finds what the process before left open. */
