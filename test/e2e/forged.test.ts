@@ -121,8 +121,8 @@ test("the actor is who sent it, whatever a frame says of itself", async () => {
   await ann.ok("grant", { session, user: "mal", role: "editor" });
   const forged = { kind: "user", id: "ann", name: "ann", verified: true };
   const claims = { actor: forged, author: forged, user: forged, sender: "ann", by: [forged], run: "run_1" };
-  const provider = await Provider.offer(ann, { ask: { effect: "pure" } }, { session });
-  const { input } = await say(mal, session, script(calls(["ask"]), { text: "so" }), claims);
+  const provider = await Provider.offer(ann, { enquire: { effect: "pure" } }, { session });
+  const { input } = await say(mal, session, script(calls(["enquire"]), { text: "so" }), claims);
   const call = await provider.next();
   const truth = { kind: "user", id: "mal", name: "mal", verified: true };
   assert.equal(call["actor"], truth, "the provider sees who asked");

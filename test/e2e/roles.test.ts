@@ -118,6 +118,7 @@ const CASES: readonly Case[] = [
   { type: "withdrawTools", fields: () => ({ names: ["nothing"] }) },
   { type: "drain", fields: () => ({}) },
   { type: "answer", fields: ({ session }) => ({ session, request: "req_1", decision: "approve" }) },
+  { type: "forget", fields: ({ session }) => ({ session, allowance: "alw_1" }) },
   { type: "grant", fields: ({ session }) => ({ session, user: "eve", role: "viewer" }) },
   { type: "revoke", fields: ({ session }) => ({ session, user: "viewer" }) },
   { type: "invite", fields: ({ session }) => ({ session, role: "viewer" }) },
@@ -134,7 +135,7 @@ const CASES: readonly Case[] = [
 ];
 
 /** Requests that this version does not serve: nobody learns anything by them. */
-const LATER = new Set(["answer", "setPresence"]);
+const LATER = new Set(["setPresence"]);
 
 type Verdict = "allowed" | "forbidden" | "not-found";
 
