@@ -14,6 +14,7 @@ import type { Place } from "./gate.ts";
 import { inputMessage, resumeRun, runEnding, startRun, SYSTEM } from "./lifecycle.ts";
 import type { StartedRun } from "./lifecycle.ts";
 import { planRecovery, unfinishedText } from "./recover.ts";
+import { ALL } from "../tool/registry.ts";
 import { Answers, RequestSettled } from "../tool/request.ts";
 import type { Answer } from "../tool/decision.ts";
 import { SessionDropped } from "./services.ts";
@@ -322,15 +323,19 @@ export class RunSlot {
   }
 
   /**
-   * An input that waits since before this process began would start a run without the tools of providers that are still on
-   * their way back: it waits for those of the last run, until the grace of this process's start is over.
+   * A run that begins soon after this process would begin without the tools of providers that are still on their way back.
+   * It waits for those that its agent names, and, if its input is from before, for those of the last run, until the grace
+   * of this process's start is over.
    */
   async #toolsOfBefore(): Promise<void> {
-    const { run, queue, lastRun } = this.#session.state;
-    const { startedAt, router, now } = this.#services;
+    const { run, queue, lastRun, session } = this.#session.state;
+    const { startedAt, router, now, agent } = this.#services;
+    const [input] = queue;
     const ms = startedAt + router.graceMs - now();
-    if (run !== undefined || ms <= 0 || queue[0] === undefined || queue[0].at >= startedAt) return;
-    await this.#toolsThere(lastRun?.tools ?? [], ms, this.#left.signal);
+    if (run !== undefined || ms <= 0 || input === undefined) return;
+    const named = agent(input.agent ?? session.agent)?.tools.filter((name) => name !== ALL) ?? [];
+    const before = input.at < startedAt ? (lastRun?.tools ?? []) : [];
+    await this.#toolsThere([...named, ...before], ms, this.#left.signal);
   }
 
   async #toolsThere(names: readonly string[], ms: number, ...ends: AbortSignal[]): Promise<void> {

@@ -247,6 +247,7 @@ test("an agent's filter keeps others out, at the offer and at the call; an empty
   } = await talking(model, {
     agent: { tools: ["look", "unknown"] },
     tools: [look, other],
+    router: { graceMs: 0 },
   });
   await runtime.sendTo(session, "go");
   assert.equal(

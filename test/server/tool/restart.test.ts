@@ -78,4 +78,31 @@ test("a once call is never sent again, whatever its tool says of itself after th
   assert.equal(back.calls, []);
 });
 
+test("a new run waits after a start for the tools that its agent names, for the grace at most", async () => {
+  for (const comes of [true, false]) {
+    const clock = new Clock();
+    const runtime = await startRuntime({ now: clock.now, agent: { tools: ["work"] } });
+    await runtime.runtime.addAgent({ name: "open" });
+    const [waiting, open] = [await runtime.session(), await runtime.session({ agent: "open" })];
+    const { input } = await runtime.send(waiting, "hello");
+    // Names no tool: there is none to wait for.
+    await runtime.run(open, "hello");
+    clock.advance(29_000);
+    await runtime.run(open, "hello again");
+    assert.equal(
+      (await runtime.state(waiting)).queue.map((item) => item.input),
+      [input],
+    );
+    if (comes) new TestProvider(runtime.runtime, "prv_a").offer([tool("work")]);
+    else clock.advance(1_100);
+    await runtime.endOf(waiting, input);
+    const { event } = await runtime.entry(waiting, "run-started");
+    assert.equal(
+      event.tools.map(({ name }) => name),
+      comes ? ["work"] : [],
+    );
+    if (!comes) await runtime.run(waiting, "at once, for the start is long ago");
+  }
+});
+
 test.run();

@@ -180,6 +180,7 @@ test("a run keeps the tools that it began with", async () => {
 test("an agent's filter is held at the dispatch, too", async () => {
   const run = await callsOf({
     agent: { tools: ["other"] },
+    router: { graceMs: 0 },
     model: new TestModel([asks("work"), finishes("tool-calls")], [finishes()]),
   });
   assert.is((await run.ended())[0]?.outcome, "unavailable");
