@@ -12,6 +12,9 @@ import type { Lease } from "./ticket.ts";
 
 /** How long a call that waits for its lost provider waits before it looks for another one again. */
 const RETRY_WAIT_MS = 1000;
+/** A provider that did not start the call is asked again after so long, then after twice as long, and so on. */
+const FIRST_REST_MS = 100;
+const MAX_REST_MS = 5000;
 
 /** `from`: the call as the log left it; an attempt that was dispatched waits for its provider to come back. */
 export function prepareCall(
@@ -64,6 +67,7 @@ export function prepareCall(
 
   async function* run(cancel: AbortSignal, stop: AbortSignal): AsyncGenerator<CallEntries, void> {
     const avoid = new Set<string>();
+    const refusals = new Map<string, number>();
     let lease = first;
     let lost = inFlight !== undefined;
     let accepted = from?.state === "accepted";
@@ -118,6 +122,17 @@ export function prepareCall(
       router.release(lease!);
       lease = undefined;
       return lostEntry(request.call, attempt, cause);
+    };
+
+    /** Others who are free may have the call at once. */
+    const rest = (id: string): void => {
+      const before = refusals.get(id) ?? 0;
+      refusals.set(id, before + 1);
+      ticket.resting.add(id);
+      after(Math.min(MAX_REST_MS, FIRST_REST_MS * 2 ** before), () => {
+        ticket.resting.delete(id);
+        if (lease === undefined) router.wait(ticket, request.tool(), avoid);
+      });
     };
 
     try {
@@ -236,6 +251,7 @@ export function prepareCall(
               break;
             }
             if (code === "not-started" && !cancelling) {
+              rest(lease!.provider.id);
               yield [giveUp("not-started")];
               router.wait(ticket, request.tool(), avoid);
               host.acknowledgeResult(reference, "stored");

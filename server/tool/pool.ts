@@ -54,8 +54,8 @@ export function choose(pool: Pool, ticket: Ticket, avoid: ReadonlySet<string>): 
   let best: PooledProvider | undefined;
   let bestRank: readonly number[] = [];
   for (const provider of pool.offers.keys()) {
-    if (!hasRoom(provider) || !mayHave(provider, ticket)) continue;
     const { id, leases, turn } = provider;
+    if (!hasRoom(provider) || !mayHave(provider, ticket) || ticket.resting.has(id)) continue;
     const served = prefer.indexOf(id);
     const rank = [Number(avoid.has(id)), served < 0 ? Infinity : served, leases.size, turn];
     if (best !== undefined && !isLess(rank, bestRank)) continue;

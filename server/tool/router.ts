@@ -198,6 +198,7 @@ export class Router {
       labels,
       affinity,
       prefer: () => (affinity ? this.#affinity.of(session) : []),
+      resting: new Set(),
       late: [],
       results: [],
       answered: undefined,
@@ -273,6 +274,7 @@ export class Router {
       return;
     }
     const { name } = tool.specification;
+    if (ticket.resting.has(LOCAL_PROVIDER)) return;
     ticket.inbox.push(
       this.#executes(name)
         ? { type: "lease", lease: this.#localLease(ticket, tool) }

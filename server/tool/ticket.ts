@@ -57,6 +57,8 @@ export interface Ticket {
   readonly affinity: boolean;
   /** These, the last one first. */
   readonly prefer: () => readonly string[];
+  /** Providers that did not start it just now: they are asked again after a pause. */
+  readonly resting: Set<string>;
   /** Results that came when the call was being ended by another one; they get their verdict at the end. */
   readonly late: { readonly host: ToolHost; readonly reference: CallReference }[];
   /** Every result that came: until one is in the log, whoever takes the call up again needs them. */

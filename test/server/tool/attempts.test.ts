@@ -4,7 +4,8 @@
  */
 import { Clock, closeRuntimes } from "../../support/runtime.ts";
 import { assert, suite } from "../../support/suite.ts";
-import { callsOf } from "./provider.ts";
+import { until } from "../../support/wait.ts";
+import { callsOf, TestProvider, tool } from "./provider.ts";
 
 const test = suite("attempts of a call");
 test.after.each(closeRuntimes);
@@ -56,6 +57,57 @@ test("a provider that ends its handler at the deadline gives the outcome no othe
   const [result] = await run.ended();
   assert.is(result?.outcome, "timeout");
   assert.is((await a.nextAck()).verdict, "stale");
+});
+
+test("a lone provider that does not start a call is asked again after pauses that grow, until the deadline", async () => {
+  for (const effect of ["pure", "once"] as const) {
+    const clock = new Clock();
+    const offer = tool("work", { effect, timeoutMs: 3000 });
+    const run = await callsOf({ offer, now: clock.now });
+    const [a] = run.by;
+    const at: number[] = [];
+    void (async () => {
+      for (;;) {
+        const call = await a.nextCall();
+        at.push(clock.now());
+        a.fail(call, "not-started");
+      }
+    })();
+    let results: Awaited<ReturnType<typeof run.ended>> | undefined;
+    void run.ended().then((ended) => (results = ended));
+    await until(
+      () => {
+        clock.advance(20);
+        return results !== undefined;
+      },
+      20_000,
+      "the deadline",
+    );
+    const pauses = at.slice(1).map((time, index) => time - at[index]!);
+    assert.ok(pauses.length >= 2 && pauses.length <= 4, String(pauses));
+    for (const [index, pause] of pauses.entries()) assert.ok(pause >= 100 * 2 ** index, String(pauses));
+    assert.is(results?.[0]?.outcome, "timeout");
+  }
+});
+
+test("a call that pauses is cancelled at once, and goes at once to another provider that comes", async () => {
+  for (const cancelled of [true, false]) {
+    const clock = new Clock();
+    const run = await callsOf({ now: clock.now });
+    const [a] = run.by;
+    a.fail(await a.nextCall(), "not-started");
+    await run.runtime.entry(run.session, "tool-lost");
+    const { event } = await run.runtime.entry(run.session, "run-started");
+    if (cancelled) await run.runtime.cancel(run.session, event.run);
+    else {
+      const b = new TestProvider(run.runtime.runtime, "prv_b");
+      b.offer([tool("work")]);
+      b.result(await b.nextCall(), "by b");
+    }
+    const [result] = await run.ended();
+    assert.is(result?.outcome, cancelled ? "cancelled" : "ok");
+    assert.is(a.calls.length, 1);
+  }
 });
 
 test.run();
