@@ -6,6 +6,7 @@
 import type { Actor, Content, FilePart, MessagePart, ToolPart } from "../../protocol/content.ts";
 import type { HistoryMessage, SessionState } from "../../protocol/frames.ts";
 import type { AssistantPart, PromptFile, PromptMessage, PromptPart, PromptResult } from "../model/model.ts";
+import { outputParts } from "./output.ts";
 import { recall } from "./recall.ts";
 
 const MAX_NAME_POINTS = 64;
@@ -107,7 +108,11 @@ function assistant(message: HistoryMessage, current: boolean): PromptMessage[] {
 
 function result(part: ToolPart): PromptResult {
   const base = { call: part.toolCallId, tool: part.toolName };
-  if (part.state === "output-available") return { ...base, ok: true, value: part.output ?? null };
+  if (part.state === "output-available") {
+    const value = part.output ?? null;
+    const parts = outputParts(value);
+    return { ...base, ok: true, value, ...(parts === undefined ? {} : { parts }) };
+  }
   const outcome = part.errorText ?? "outcome-unknown";
   return { ...base, ok: false, value: OUTCOMES[outcome] ?? outcome };
 }

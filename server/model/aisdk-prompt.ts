@@ -11,6 +11,7 @@ import type {
   PromptMessage,
   PromptPart,
   PromptResult,
+  ResultPart,
 } from "./model.ts";
 import type { LanguageModel, ProviderOptions, SdkContent, SdkMessage, SupportedUrls } from "./aisdk-types.ts";
 
@@ -28,6 +29,9 @@ const ABOUT_AUTHORS =
 /** What a model reads as text although it comes as a file. */
 const TEXT_TYPES =
   /^(?:text\/[\w.+-]+|application\/(?:json|xml|yaml|x-yaml|toml|javascript|[\w.-]+\+(?:json|xml)))$/;
+/** Whose packages send files in results as such; others would write their bytes as text, or lose the result. */
+const FILES_IN_RESULTS = /^anthropic\b|\.responses$/;
+const RESULT_TYPES = /^(?:image\/(?:png|jpeg|gif|webp)|application\/pdf)$/;
 const CACHE_HERE: ProviderOptions = { anthropic: { cacheControl: { type: "ephemeral" } } };
 
 export function sdkPrompt(request: ModelRequest, target: Target): SdkMessage[] {
@@ -95,12 +99,29 @@ function assistantPart(part: AssistantPart, target: Target): SdkContent[] {
   ];
 }
 
-function resultPart({ call, tool, ok, value }: PromptResult, target: Target): SdkContent {
+function resultPart({ call, tool, ok, value, parts }: PromptResult, target: Target): SdkContent {
   const text = typeof value === "string";
-  const output = ok
-    ? { type: text ? "text" : "json", value }
-    : { type: "error-text", value: text ? value : JSON.stringify(value) };
+  const output = !ok
+    ? { type: "error-text", value: text ? value : JSON.stringify(value) }
+    : parts !== undefined && FILES_IN_RESULTS.test(target.provider)
+      ? { type: "content", value: parts.map((part) => contentPart(part, target)) }
+      : { type: text ? "text" : "json", value };
   return { type: "tool-result", toolCallId: callId(call, target), toolName: tool, output };
+}
+
+/** A part of a result, in each version's own words; a file that a result cannot have is named. */
+function contentPart(part: ResultPart, target: Target): SdkContent {
+  if (part.type === "text") return part;
+  const sent = filePart(part, target);
+  if (sent.type !== "file") return sent;
+  const { mediaType, data } = sent;
+  const version = target.specificationVersion;
+  const linked = data instanceof URL;
+  if (!RESULT_TYPES.test(part.mediaType) || (version === "v2" && linked)) return named(part);
+  if (version === "v4") return sent;
+  if (version === "v2") return { type: "media", mediaType, data };
+  const kind = part.mediaType.startsWith("image/") ? "image" : "file";
+  return linked ? { type: `${kind}-url`, url: data.href, mediaType } : { ...sent, type: `${kind}-data` };
 }
 
 function isObject(value: JsonValue | undefined): value is Record<string, JsonValue> {

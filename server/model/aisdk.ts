@@ -105,8 +105,10 @@ function identity({
 }
 
 function hasFiles({ messages }: ModelRequest): boolean {
-  return messages.some(
-    (message) => message.role !== "tool" && message.parts.some((part) => part.type === "file"),
+  return messages.some((message) =>
+    message.role === "tool"
+      ? message.results.some(({ parts }) => parts !== undefined)
+      : message.parts.some((part) => part.type === "file"),
   );
 }
 

@@ -14,13 +14,27 @@ export function guarded(model: Model, guard: FileGuard): Model {
 }
 
 async function shown(message: PromptMessage, guard: FileGuard): Promise<PromptMessage> {
-  if (message.role === "tool" || message.parts.every((part) => !isLink(part))) return message;
-  const parts = await Promise.all(
-    message.parts.map(async (part) =>
-      isLink(part) && !(await guard.mayPass(part.url)) ? named(part) : part,
-    ),
+  if (message.role !== "tool") {
+    if (message.parts.every((part) => !isLink(part))) return message;
+    return {
+      ...message,
+      parts: await passed<(typeof message.parts)[number]>(message.parts, guard),
+    } as PromptMessage;
+  }
+  if (message.results.every(({ parts = [] }) => parts.every((part) => !isLink(part)))) return message;
+  const results = message.results.map(async (result) =>
+    result.parts === undefined ? result : { ...result, parts: await passed(result.parts, guard) },
   );
-  return { ...message, parts } as PromptMessage;
+  return { ...message, results: await Promise.all(results) };
+}
+
+function passed<T extends { readonly type: string }>(
+  parts: readonly T[],
+  guard: FileGuard,
+): Promise<(T | ReturnType<typeof named>)[]> {
+  return Promise.all(
+    parts.map(async (part) => (isLink(part) && !(await guard.mayPass(part.url)) ? named(part) : part)),
+  );
 }
 
 function isLink(part: { readonly type: string }): part is PromptFile {

@@ -38,7 +38,11 @@ export interface PromptResult {
   readonly ok: boolean;
   /** The output, or the text of the error. */
   readonly value: JsonValue;
+  /** The same for models that take files in results; absent where the output has none. */
+  readonly parts?: readonly ResultPart[];
 }
+
+export type ResultPart = { readonly type: "text"; readonly text: string } | PromptFile;
 
 export type PromptMessage =
   | { readonly role: "user"; readonly parts: readonly PromptPart[] }

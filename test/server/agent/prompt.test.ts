@@ -2,7 +2,7 @@
  * From history to prompt: what a model reads of a session. Who spoke stands in a part that no user text shares, no call
  * goes out without its result, and what was compacted is its summary.
  */
-import type { Actor, Content, MessagePart } from "../../../protocol/content.ts";
+import type { Actor, Content, JsonValue, MessagePart } from "../../../protocol/content.ts";
 import type { HistoryMessage, SessionState } from "../../../protocol/frames.ts";
 import { buildPrompt, contentParts } from "../../../server/agent/prompt.ts";
 import type { PromptMessage } from "../../../server/model/model.ts";
@@ -148,6 +148,40 @@ test("calls are followed by their results, in the order of the calls", () => {
     },
     { role: "assistant", parts: [{ type: "text", text: "done" }] },
   ]);
+});
+
+test("an output's files are told from the rest: a part, a list of parts, or content as MCP has it", () => {
+  const file = { type: "file", mediaType: "image/png", url: "https://example.com/a.png" } as const;
+  const text = { type: "text", text: "see" } as const;
+  const data = { type: "data-mcp", data: 1 };
+  const outputs = [
+    [file, [file]],
+    [{ ...file, extra: 1 }, [file]],
+    [
+      [text, data, file],
+      [text, { type: "text", text: JSON.stringify(data) }, file],
+    ],
+    [{ content: [file, text] }, [file, text]],
+    [
+      { content: [file], structuredContent: { a: 1 } },
+      [file, { type: "text", text: '{"structuredContent":{"a":1}}' }],
+    ],
+    [[text, data], undefined],
+    [{ content: [text] }, undefined],
+    [[file, "and more"], undefined],
+    [{ ...file, url: "ftp://example.com/a.png" }, undefined],
+    [{ type: "file", path: "/a" }, undefined],
+    ["file", undefined],
+    [null, undefined],
+  ] as const;
+  for (const [output, parts] of outputs) {
+    const [, , message] = buildPrompt(
+      state([user("go"), assistant([tool("call_1", { output: output as JsonValue })])]),
+    );
+    const [result] = message?.role === "tool" ? message.results : [];
+    assert.equal(result?.value, output);
+    assert.equal(result?.parts, parts);
+  }
 });
 
 test("a call without an outcome goes out with one all the same", () => {

@@ -3,7 +3,7 @@
  * named. Also through a whole runtime, for the prompt of any model.
  */
 import { FileGuard, isPublicAddress } from "../../../server/model/addresses.ts";
-import { closeRuntimes, finishes, says, startRuntime, TestModel } from "../../support/runtime.ts";
+import { TestModel, calls, closeRuntimes, finishes, says, startRuntime } from "../../support/runtime.ts";
 import { assert, suite } from "../../support/suite.ts";
 
 const test = suite("addresses of files");
@@ -121,6 +121,24 @@ test("no model is shown a file that its provider must not fetch", async () => {
       text: "[a file of type image/png at http://169.254.169.254/latest, which may not be opened]",
     },
     file(urls[2]!),
+  ]);
+});
+
+test("no model is shown such a file in the result of a call, either", async () => {
+  const model = new TestModel([calls("draw"), finishes("tool-calls")], [finishes()]);
+  const file = (url: string) => ({ type: "file" as const, mediaType: "image/png", url });
+  const urls = ["https://files.example.org/a.png", "http://169.254.169.254/latest"];
+  const draw = { name: "draw", inputSchema: {}, execute: () => urls.map(file) };
+  const test = await startRuntime({ model, resolve, tools: [draw] });
+  await test.run(await test.session(), "draw");
+  const message = model.requests[1]!.messages.at(-1);
+  const [result] = message?.role === "tool" ? message.results : [];
+  assert.equal(result?.parts, [
+    file(urls[0]!),
+    {
+      type: "text",
+      text: "[a file of type image/png at http://169.254.169.254/latest, which may not be opened]",
+    },
   ]);
 });
 

@@ -97,6 +97,46 @@ each("calls and their results, in order and matched by id", DIALECTS, async (dia
   assert.equal(pairs(dialect, body), ["call_1", "call_2"]);
 });
 
+each(
+  "files of a result as files where results have files, and as the plain output elsewhere",
+  DIALECTS,
+  async (dialect, version) => {
+    const image = { type: "file", mediaType: "image/png", url: `data:image/png;base64,${PNG}` } as const;
+    const far = { ...image, url: "https://files.example.com/seal.png" };
+    const odd = { type: "file", mediaType: "audio/ogg", url: "data:audio/ogg;base64,AAAA" } as const;
+    const parts = [{ type: "text", text: "two seals" } as const, image, far, odd];
+    const value = { content: parts };
+    const { body } = await sent(dialect, version, {
+      messages: [
+        user("?"),
+        call("call_1"),
+        { role: "tool", results: [{ call: "call_1", tool: "weather", ok: true, value, parts }] },
+      ],
+    });
+    const linked = version === "v2" ? undefined : far.url;
+    if (dialect === anthropic) {
+      const [result] = body.messages.at(-1).content;
+      assert.equal(
+        result.content.flatMap(({ source }: any) => source?.data ?? source?.url ?? []),
+        linked === undefined ? [PNG] : [PNG, linked],
+      );
+      assert.match(JSON.stringify(result.content.at(-1)), "audio/ogg, which you cannot open");
+    } else if (dialect === openaiResponses) {
+      const { output } = body.input.at(-1);
+      assert.equal(
+        output.flatMap(({ image_url }: any) => image_url ?? []),
+        linked === undefined ? [image.url] : [image.url, linked],
+      );
+      assert.match(output.at(-1).text, "audio/ogg, which you cannot open");
+    } else if (dialect === google) {
+      const [{ functionResponse }] = body.contents.at(-1).parts;
+      assert.equal(functionResponse.response.content, value);
+    } else {
+      assert.equal(JSON.parse(body.messages.at(-1).content), value);
+    }
+  },
+);
+
 /** Ids of results, each of which must have its call. */
 function pairs(dialect: Dialect, body: any): string[] {
   const all = (items: any[], key: string): any[] => items.flatMap((item) => item[key] ?? []);
