@@ -329,11 +329,12 @@ export class RunSlot {
    */
   async #toolsOfBefore(): Promise<void> {
     const { run, queue, lastRun, session } = this.#session.state;
-    const { startedAt, router, now, agent } = this.#services;
+    const { startedAt, router, now } = this.#services;
     const [input] = queue;
     const ms = startedAt + router.graceMs - now();
     if (run !== undefined || ms <= 0 || input === undefined) return;
-    const named = agent(input.agent ?? session.agent)?.tools.filter((name) => name !== ALL) ?? [];
+    const agent = this.#services.agent(input.agent ?? session.agent);
+    const named = agent?.tools.filter((name) => name !== ALL) ?? [];
     const before = input.at < startedAt ? (lastRun?.tools ?? []) : [];
     await this.#toolsThere([...named, ...before], ms, this.#left.signal);
   }
