@@ -20,6 +20,7 @@ import {
 } from "./options.ts";
 import type { CommonOptions } from "./options.ts";
 import { plainOutput } from "./output.ts";
+import { Asked } from "./people.ts";
 import type { Output } from "./output.ts";
 import { Screen } from "./screen.ts";
 import { brief, nameOf, oneLine } from "./text.ts";
@@ -39,6 +40,10 @@ While chatting:
   /retry         ask again for the answer that failed or was stopped
   /compact       have the agent sum up what was said, and go on from that
   /fork          make a session of your own that begins with this one's messages
+  y, n [why]     when a call waits for people: allow it, or do not; a allows the tool for the session, e {…} with this
+                 input, where that is offered
+  /decline [why] when a question waits: do not answer; else the next line is the answer, options by number
+  /say text      a message, while a question waits
   /help          print these
   /quit          leave; the session and its answer go on
   //text         a message that begins with a slash
@@ -46,7 +51,7 @@ While chatting:
 
 const COMMANDS =
   "/cancel stops the answer, /retry asks for it again, /compact sums up what was said, /fork makes a session " +
-  "that begins like this one, /quit leaves, //text sends text that begins with a slash";
+  "that begins like this one, y or n answers what waits for people, /quit leaves, //text sends text that begins with a slash";
 /** How long a piped message may wait for the server. */
 const PIPED_SEND_MS = 120_000;
 
@@ -88,6 +93,7 @@ class Room {
   readonly #output: Output;
   readonly #conversation: Conversation;
   readonly #own = new OwnInputs();
+  readonly #asked: Asked;
   readonly #interactive: boolean;
   #leave!: (code: number) => void;
   #failed = false;
@@ -116,6 +122,7 @@ class Room {
       this.#head(common, isNew);
       reportConnection(client, this.#output);
     }
+    this.#asked = new Asked(session, (line) => this.#output.notice(line));
     this.#follow(tail);
     if (!this.#interactive) void this.#readAll();
   }
@@ -142,7 +149,10 @@ class Room {
     this.#session.on("snapshot", () => {
       this.#output.notice("the log was replaced on the server: what was printed may not be in it any more");
     });
-    this.#session.on("change", () => this.#showStatus());
+    this.#session.on("change", () => {
+      this.#showStatus();
+      if (this.#interactive && this.#session.caughtUp) this.#asked.hint();
+    });
     this.#session.on("progress", ({ call, progress }) => {
       this.#progress = { call, text: brief(progress, 40) };
       this.#showStatus();
@@ -183,6 +193,10 @@ class Room {
 
   async #handle(line: string): Promise<void> {
     if (line.trim() === "") return;
+    // Of a pipe, what looks like an answer is one to what the lines before it bring.
+    if (!this.#interactive && Asked.isAnswer(line)) await this.#requestOrEnd();
+    if (await this.#asked.take(line)) return this.#interactive ? this.#asked.hint() : undefined;
+    if (line.startsWith("/say ")) return this.#say(line.slice("/say ".length));
     if (!line.startsWith("/")) return this.#say(line);
     if (line.startsWith("//")) return this.#say(line.slice(1));
     switch (line.trim()) {
@@ -241,6 +255,12 @@ class Room {
     this.#output.notice(`forked: ${ownCommand()} chat ${id}`);
   }
 
+  async #requestOrEnd(): Promise<void> {
+    await this.#caughtUp();
+    while (this.#asked.current === undefined && this.#own.waiting && this.#session.ended === undefined)
+      await this.#next("change");
+  }
+
   /** Lines of a pipe are about what the lines before them have brought. */
   async #answered(): Promise<void> {
     await this.#caughtUp();
@@ -274,8 +294,7 @@ class Room {
         const progress = this.#progress?.call === call ? ` ${this.#progress.text}` : "";
         return `${nameOf(tool)}${progress}`;
       });
-      const busy =
-        state.requests.length > 0 ? "waits for an approval" : calls.length > 0 ? calls.join(", ") : "…";
+      const busy = state.requests.length > 0 ? "waits for people" : calls.length > 0 ? calls.join(", ") : "…";
       parts.push(state.run.cancelRequested ? `${agent} is stopping` : `${agent} ${busy}`);
     }
     if (state !== undefined && state.queue.length > 0) parts.push(`${state.queue.length} queued`);

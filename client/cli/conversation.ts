@@ -5,8 +5,10 @@
  */
 import type { Content, JsonValue, MessagePart } from "../../protocol/content.ts";
 import type { EntryBodyOf, EventFrame } from "../../protocol/entries.ts";
+import type { Questions } from "../../protocol/people.ts";
 import { ShownText } from "../live.ts";
 import type { TextDelta } from "../live.ts";
+import { optionsOf } from "./people.ts";
 import { brief, clean, duration, nameOf, oneLine } from "./text.ts";
 
 export type Style = "plain" | "user" | "agent" | "faint" | "warning";
@@ -18,6 +20,8 @@ export class Conversation {
   readonly #write: Write;
   readonly #shown = new ShownText();
   readonly #calls = new Map<string, { tool: string; input: JsonValue | undefined }>();
+  /** Which call an open request is about. */
+  readonly #requests = new Map<string, string>();
   #agent = "agent";
   /** The message whose text is being written, and its part. */
   #open: { message: string; part: number; labelled: boolean } | undefined;
@@ -34,6 +38,9 @@ export class Conversation {
     if (body.type === "run-started") this.#agent = nameOf(body.agent);
     else if (body.type === "message") this.#remember(body.message.parts);
     else if (body.type === "tool-result") this.#calls.delete(body.call);
+    else if (body.type === "request-opened" && body.call !== undefined)
+      this.#requests.set(body.request, body.call);
+    else if (body.type === "request-resolved") this.#resolved(body);
   }
 
   delta(delta: TextDelta): void {
@@ -57,12 +64,14 @@ export class Conversation {
         this.#result(body);
         return;
       case "request-opened":
-        this.#line(
-          `  ? ${body.kind} wanted: ${this.#callOf(body.call)} ${brief(body.subject)}`.trimEnd(),
-          "warning",
-        );
+        this.skip(entry);
+        for (const line of this.#wanted(body)) this.#line(`  ? ${line}`, "warning");
+        return;
+      case "request-answered":
+        this.#line(`  ? one yes by ${nameOf(entry.actor?.name ?? "")}`, "faint");
         return;
       case "request-resolved":
+        this.skip(entry);
         this.#line(`  ? ${body.decision}${by(body)}`, "faint");
         return;
       case "run-finished":
@@ -154,6 +163,21 @@ export class Conversation {
       if (part.type === "dynamic-tool")
         this.#calls.set(part.toolCallId, { tool: part.toolName, input: part.input });
     }
+  }
+
+  /** What was approved may be another input than the one asked for. */
+  #resolved({ request, input }: EntryBodyOf<"request-resolved">): void {
+    const call = this.#requests.get(request) ?? "";
+    this.#requests.delete(request);
+    const known = this.#calls.get(call);
+    if (known !== undefined && input !== undefined) this.#calls.set(call, { ...known, input });
+  }
+
+  #wanted({ kind, call, subject, count = 1 }: EntryBodyOf<"request-opened">): string[] {
+    const several = count > 1 ? `, by ${count}` : "";
+    if (kind === "approval") return [`approval wanted${several}: ${this.#callOf(call)}`];
+    const { questions = [] } = (subject ?? {}) as Partial<Questions>;
+    return questions.map((question) => `asked: ${oneLine(question.text)}${optionsOf(question)}`);
   }
 
   #callOf(call: string | undefined): string {

@@ -142,6 +142,15 @@ function bodyOf({ event }: EventFrame): string {
           : oneLine(`${event.error.code}: ${event.error.message}`);
       return `${oneLine(event.call, 64)} ${event.outcome} in ${duration(event.durationMs)} ${why}`.trimEnd();
     }
+    case "request-opened": {
+      const left = brief(event.subject, 100);
+      return `${oneLine(event.request, 64)} ${event.kind} until ${new Date(event.expiresAt).toISOString()} ${left}`.trimEnd();
+    }
+    case "request-resolved": {
+      const names = event.by?.map(({ name }) => nameOf(name)).join(", ") ?? "";
+      const why = event.reason === undefined ? "" : ` "${oneLine(event.reason)}"`;
+      return `${oneLine(event.request, 64)} ${event.decision}${names === "" ? "" : ` by ${names}`}${why}`;
+    }
     case "run-finished": {
       const why =
         event.error === undefined ? "" : ` (${oneLine(`${event.error.code}: ${event.error.message}`)})`;

@@ -8,6 +8,7 @@ import type { Encoding } from "../../protocol/version.ts";
 import { assert, suite } from "../support/suite.ts";
 import { ANY, CONNECTION_CASES, NONE, type Case, type Pattern, type Step } from "./cases.ts";
 import { ONWARD_CASES } from "./onward-cases.ts";
+import { PEOPLE_CASES } from "./people-cases.ts";
 import { SESSION_CASES } from "./session-cases.ts";
 import { WATCH_CASES } from "./watch-cases.ts";
 import { startServer, WireConnection, type Frame } from "./wire.ts";
@@ -124,7 +125,9 @@ function show(value: unknown): string {
   );
 }
 
-for (const given of [...CONNECTION_CASES, ...SESSION_CASES, ...ONWARD_CASES, ...WATCH_CASES]) {
+const CASES = [...CONNECTION_CASES, ...SESSION_CASES, ...ONWARD_CASES, ...WATCH_CASES, ...PEOPLE_CASES];
+
+for (const given of CASES) {
   for (const encoding of ["json", "msgpack"] as const) {
     if (given.encoding !== undefined && given.encoding !== encoding) continue;
     test(`${given.name} (${encoding})`, () => new Run(given, encoding).play());

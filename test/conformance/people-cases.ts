@@ -1,0 +1,173 @@
+/**
+ * Conformance cases of requests, as data: a call waits for people, what they say to it, what is refused. The form of a
+ * case and what patterns mean is in cases.ts; the runner is wire.test.ts.
+ */
+import { ANY, NONE } from "./cases.ts";
+import type { Case, Pattern, Step } from "./cases.ts";
+
+const event = (type: string, more: Pattern = {}): Pattern => ({
+  type: "event",
+  session: "$s",
+  event: { type, ...more },
+});
+const asks = (tool: string): string =>
+  JSON.stringify({ script: [{ calls: [{ tool, input: { amount: 5 } }] }, { text: "done" }] });
+const approval = { mode: "always", editable: true, remember: true };
+
+/** A session of `a` in which a call of a tool of `b` waits. */
+function waiting(tool: string, rule: Pattern = approval): Step[] {
+  const schema = { type: "object", properties: { amount: { type: "integer" } } };
+  return [
+    {
+      on: "b",
+      send: { type: "offerTools", id: 1, tools: [{ name: tool, inputSchema: schema, approval: rule }] },
+    },
+    { on: "b", expect: { type: "ok", id: 1, accepted: [tool] } },
+    { send: { type: "createSession", id: 1, agent: "demo" } },
+    { expect: { type: "ok", id: 1, session: "$s" } },
+    { send: { type: "attach", id: 2, session: "$s", after: { epoch: 0, seq: 0 } } },
+    { expect: { type: "ok", id: 2 } },
+    { until: { type: "live", session: "$s" } },
+    { send: { type: "send", id: 3, session: "$s", key: "k1", content: asks(tool) } },
+    { until: { type: "ok", id: 3 } },
+    {
+      until: event("request-opened", {
+        request: "$r",
+        kind: "approval",
+        call: "$c",
+        subject: { tool, input: { amount: 5 } },
+      }),
+    },
+  ];
+}
+
+export const PEOPLE_CASES: readonly Case[] = [
+  {
+    name: "an approved call goes out, with another input where that was said",
+    hello: { b: { instance: "people-1" } },
+    steps: [
+      ...waiting("pay_1"),
+      { send: { type: "attach", id: 4, session: "$s" } },
+      {
+        expect: {
+          type: "ok",
+          id: 4,
+          mode: "snapshot",
+          session: { state: "waiting", requests: 1 },
+          snapshot: { state: { requests: [{ request: "$r", call: "$c", editable: true, remember: true }] } },
+        },
+      },
+      { until: { type: "live", session: "$s" } },
+      {
+        send: {
+          type: "answer",
+          id: 5,
+          session: "$s",
+          request: "$r",
+          decision: "approve",
+          input: { amount: "much" },
+        },
+      },
+      { expect: { type: "error", id: 5, code: "bad-frame", retryable: false } },
+      {
+        send: {
+          type: "answer",
+          id: 6,
+          session: "$s",
+          request: "$r",
+          decision: "approve",
+          input: { amount: 6 },
+          remember: { what: "tool", for: "session" },
+        },
+      },
+      {
+        until: event("request-resolved", {
+          request: "$r",
+          decision: "approve",
+          input: { amount: 6 },
+          by: ANY,
+        }),
+      },
+      { expect: event("approval-remembered", { allowance: "$w", tool: "pay_1", input: NONE, user: NONE }) },
+      { expect: event("tool-dispatched", { call: "$c", attempt: 1 }) },
+      { until: { type: "ok", id: 6, seq: "$seq" } },
+      { on: "b", until: { type: "call", call: "$c", input: { amount: 6 } } },
+      {
+        on: "b",
+        send: { type: "callResult", session: "$s", call: "$c", attempt: 1, output: "paid" },
+      },
+      { until: event("run-finished", { reason: "text" }) },
+      {
+        send: {
+          type: "answer",
+          id: 7,
+          session: "$s",
+          request: "$r",
+          decision: "approve",
+          input: { amount: 6 },
+        },
+      },
+      { expect: { type: "ok", id: 7, seq: "$seq" } },
+      { send: { type: "answer", id: 8, session: "$s", request: "$r", decision: "deny" } },
+      { expect: { type: "error", id: 8, code: "conflict", details: { decision: "approve", by: ANY } } },
+      { send: { type: "forget", id: 9, session: "$s", allowance: "$w" } },
+      { expect: event("approval-forgotten", { allowance: "$w" }) },
+      { expect: { type: "ok", id: 9 } },
+      { send: { type: "forget", id: 10, session: "$s", allowance: "$w" } },
+      { expect: { type: "error", id: 10, code: "not-found" } },
+      { send: { type: "answer", id: 11, session: "$s", request: "req_none", decision: "deny" } },
+      { expect: { type: "error", id: 11, code: "not-found" } },
+    ],
+  },
+  {
+    name: "a denied call does not run, and its result says why",
+    hello: { b: { instance: "people-2" } },
+    steps: [
+      ...waiting("pay_2", { mode: "when", when: { required: ["amount"] } }),
+      { send: { type: "answer", id: 4, session: "$s", request: "$r", decision: "deny", reason: "too dear" } },
+      { until: event("request-resolved", { request: "$r", decision: "deny", reason: "too dear" }) },
+      { expect: event("tool-result", { call: "$c", outcome: "denied", attempt: NONE }) },
+      { until: { type: "ok", id: 4 } },
+      { until: event("run-finished", { reason: "text" }) },
+    ],
+  },
+  {
+    name: "a cancel takes the request along",
+    hello: { b: { instance: "people-3" } },
+    steps: [
+      ...waiting("pay_3"),
+      { send: { type: "attach", id: 4, session: "$s" } },
+      { expect: { type: "ok", id: 4, snapshot: { state: { run: { run: "$run", waitingSince: ANY } } } } },
+      { until: { type: "live", session: "$s" } },
+      { send: { type: "cancel", id: 5, session: "$s", run: "$run" } },
+      { until: event("request-resolved", { request: "$r", decision: "cancelled" }) },
+      { expect: event("tool-result", { call: "$c", outcome: "cancelled" }) },
+      { until: event("run-finished", { reason: "cancelled" }) },
+    ],
+  },
+  {
+    name: "a rule that cannot be checked is refused, and so is the server's own name",
+    steps: [
+      {
+        send: {
+          type: "offerTools",
+          id: 1,
+          tools: [
+            { name: "bad_rule", inputSchema: {}, approval: { mode: "when", when: { type: "nonsense" } } },
+          ],
+        },
+      },
+      { expect: { type: "error", id: 1, code: "bad-frame" } },
+      {
+        send: {
+          type: "offerTools",
+          id: 2,
+          tools: [{ name: "bad_rule", inputSchema: {}, approval: { mode: "always", someday: true } }],
+        },
+      },
+      { expect: { type: "error", id: 2, code: "bad-frame" } },
+      { send: { type: "offerTools", id: 3, tools: [{ name: "ask", inputSchema: {} }] } },
+      { expect: { type: "error", id: 3, code: "conflict", details: { tool: "ask" } } },
+    ],
+  },
+];
