@@ -2,8 +2,12 @@
  * Limits as an operator sets them: each of `limits` in haulout.json reaches the part that enforces it. A real server, and
  * clients that go over each by one.
  */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { connect } from "../../client/index.ts";
 import { WireConnection, type Frame } from "../conformance/wire.ts";
+import { ConfigError, loadConfig } from "../../server/config.ts";
+import { temporaryDirectory } from "../support/process.ts";
 import { TestServer } from "../support/server.ts";
 import { assert, suite } from "../support/suite.ts";
 import { until } from "../support/wait.ts";
@@ -19,7 +23,7 @@ test.before(async () => {
     config: {
       auth: {
         mode: "token",
-        tokens: ["ann", "bob", "cy", "dee"].map((user) => ({
+        tokens: ["ann", "bob", "cy", "dee", "eve"].map((user) => ({
           token: user,
           user,
           rights: ["create:*", "provide:*"],
@@ -78,6 +82,49 @@ test("a provider offers so many tools and bytes of schemas, all its offers toget
   assert.equal(limitOf(await offer(tool("three", 1000))), ["too-large", "maxSchemaBytes"]);
   assert.equal((await offer(tool("three")))["accepted"], ["three"]);
   wire.terminate();
+});
+
+/** Schemas that cost whoever checks them: by name, with the code that refuses them. */
+const HOSTILE: Readonly<Record<string, readonly [string, object]>> = {
+  "back reference": ["bad-frame", { pattern: "(a+)+\\1$" }],
+  lookahead: ["bad-frame", { properties: { a: { pattern: "^(?=(a+)+$)b" } } }],
+  "repeats of repeats": ["bad-frame", { pattern: "((a{1000}){1000}){1000}" }],
+  "pattern of names": ["bad-frame", { patternProperties: { "(?:x{0,900}){90}": {} } }],
+  "far away": ["bad-frame", { $ref: "http://127.0.0.1:1/schema.json" }],
+  "no schema": ["bad-frame", { type: "nothing" }],
+  bytes: ["too-large", { description: "x".repeat(130 * 1024) }],
+  items: ["too-large", { enum: Array.from({ length: 4_001 }, (_, n) => n) }],
+};
+
+test("a hostile schema is refused at the offer, wherever it stands in it, and nothing stays of the offer", async () => {
+  const { ask, wire } = await open("eve");
+  for (const [name, [code, schema]] of Object.entries(HOSTILE)) {
+    const good = { name: "good", inputSchema: { type: "object" } };
+    const approval = { mode: "when", when: schema };
+    for (const bad of [{ inputSchema: schema }, { outputSchema: schema }, { approval }]) {
+      const tools = [good, { ...good, name: "bad", ...bad }];
+      const answer = await ask({ type: "offerTools", tools });
+      assert.is(answer["code"], code, `${name} in ${Object.keys(bad)[0]}: ${JSON.stringify(answer)}`);
+    }
+  }
+  const { items } = await ask({ type: "listTools" });
+  assert.not(JSON.stringify(items).includes('"good"'));
+  wire.terminate();
+});
+
+test("a hostile schema among an agent's approvals stops the start, and its place is named", () => {
+  for (const [name, [, when]] of Object.entries(HOSTILE)) {
+    const path = join(temporaryDirectory(), "haulout.json");
+    const agents = [{ name: "a", approvals: { "*": { mode: "when", when } } }];
+    writeFileSync(path, JSON.stringify({ agents }));
+    try {
+      loadConfig({ env: { HAULOUT_CONFIG: path } });
+      assert.unreachable(`${name} is taken`);
+    } catch (error) {
+      assert.instance(error, ConfigError, name);
+      assert.match((error as ConfigError).problems.join(), /agents\[0\]\.approvals.*when/, name);
+    }
+  }
 });
 
 test("a user has so many connections and open runs, a session so many inputs that wait", async () => {

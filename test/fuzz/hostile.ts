@@ -78,20 +78,21 @@ async function strike(
   const { closeCode } = connection;
   if (closeCode !== undefined) {
     count(report.closes, closeCode);
-    if (!ALLOWED_CLOSES.has(closeCode) && closeCode !== 1006) {
-      throw describe(new Error(`closed with ${closeCode}`), input);
-    }
-    // A cut without a word is for messages that are larger than the socket reads.
-    if (closeCode === 1006 && input.length < 1024 * 1024) throw describe(new Error("cut off"), input);
+    if (!allowedClose(closeCode, input)) throw describe(new Error(`closed with ${closeCode}`), input);
   } else if (!refused) report.unrefused++;
   if (!greeted) connection.terminate();
 }
 
-function count<T>(counts: Map<T, number>, key: T): void {
+/** A cut without a word is for messages that are larger than the socket reads. */
+export function allowedClose(code: number, input: Input): boolean {
+  return ALLOWED_CLOSES.has(code) || (code === 1006 && input.length >= 1024 * 1024);
+}
+
+export function count<T>(counts: Map<T, number>, key: T): void {
   counts.set(key, (counts.get(key) ?? 0) + 1);
 }
 
-function describe(error: unknown, input: Input): Error {
+export function describe(error: unknown, input: Input): Error {
   const shown = typeof input === "string" ? JSON.stringify(input) : Buffer.from(input).toString("hex");
   return new Error(`${(error as Error).message} after ${shown.slice(0, 4000)}`, { cause: error });
 }
@@ -101,17 +102,25 @@ export class Bystander {
   /** Milliseconds of each round trip. */
   readonly roundTrips: number[] = [];
   readonly #connection: WireConnection;
-  readonly #session: string;
+  readonly session: string;
   #running: Promise<void> | undefined;
   #stopped = false;
 
   private constructor(connection: WireConnection, session: string) {
     this.#connection = connection;
-    this.#session = session;
+    this.session = session;
   }
 
-  static async join(url: string, encoding: "json" | "msgpack" = "msgpack"): Promise<Bystander> {
-    const connection = await WireConnection.open(url, encoding);
+  static async join(
+    url: string,
+    encoding: "json" | "msgpack" = "msgpack",
+    token?: string,
+  ): Promise<Bystander> {
+    const connection = await WireConnection.open(
+      url,
+      encoding,
+      token === undefined ? {} : { hello: { token } },
+    );
     const created = await connection.ask({ type: "createSession", id: 1, agent: "demo" });
     const session = created["session"] as string;
     await connection.ask({ type: "attach", id: 2, session });
@@ -130,7 +139,7 @@ export class Bystander {
     if (this.#connection.closeCode !== undefined) throw new Error("the bystander was closed");
     // What it shares with others still works: a run, from send to end.
     const content = '{"script":[{"text":"still here"}]}';
-    await this.#connection.ask({ type: "send", id: 3, session: this.#session, key: "last", content });
+    await this.#connection.ask({ type: "send", id: 3, session: this.session, key: "last", content });
     await this.#connection.take(
       (frame) => (frame["event"] as Frame | undefined)?.["type"] === "run-finished",
     );
@@ -140,9 +149,13 @@ export class Bystander {
   async #ask(everyMs: number): Promise<void> {
     for (let id = 100; !this.#stopped; id++) {
       const began = performance.now();
-      const answer = await this.#connection.ask({ type: "history", id, session: this.#session });
+      const answer = await this.#connection.ask({ type: "history", id, session: this.session });
       if (answer["type"] !== "ok") throw new Error(`the bystander got ${JSON.stringify(answer)}`);
       this.roundTrips.push(performance.now() - began);
+      // Nobody else has a right in this session, so nothing has happened in it.
+      const strange = this.#connection.frames.splice(0).filter(({ type }) => type !== "live");
+      if (JSON.stringify(answer["items"]) !== "[]" || strange.length > 0)
+        throw new Error(`the bystander has ${JSON.stringify([answer, ...strange]).slice(0, 2000)}`);
       await new Promise<void>((resolve) =>
         everyMs > 0 ? setTimeout(resolve, everyMs) : setImmediate(resolve),
       );

@@ -63,7 +63,7 @@ function nested(depth: number): unknown {
 }
 
 /** Numbers that decide an input, drawn one after another: cheap to make, and fast-check can shrink them. */
-type Draw = (below: number) => number;
+export type Draw = (below: number) => number;
 const program = fc.array(fc.nat(), { minLength: 6, maxLength: 20 });
 
 function drawFrom(drawn: readonly number[]): Draw {
@@ -138,12 +138,17 @@ function inventedFields(golden: GoldenFrame, draw: Draw): Input {
 
 const WAYS = [damagedBytes, damagedText, damagedFields, inventedFields];
 
+/** One input that began as this frame. */
+export function damaged(golden: GoldenFrame, draw: Draw): Input {
+  return pick(draw, WAYS)(golden, draw);
+}
+
 /** Inputs that began as frames of this type. */
 export function hostileInputs(type: string): fc.Arbitrary<Input> {
   const of = clientFrames.filter((golden) => golden.type === type);
   return program.map((drawn) => {
     const draw = drawFrom(drawn);
-    return pick(draw, WAYS)(pick(draw, of), draw);
+    return damaged(pick(draw, of), draw);
   });
 }
 

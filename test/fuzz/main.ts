@@ -1,7 +1,8 @@
 /**
  * `npm run fuzz -- --runs N [--seed S] [--no-live]`: N hostile inputs for each client frame type through scan, decoder,
- * schemas and bounds, then at least 10 000 (N, if more) against a live server with a bystander. Exits 1 at the first input
- * that breaks a promise, and prints it with the seed. The short version of every `npm test` is fuzz.test.ts.
+ * schemas and bounds, then at least 10 000 (N, if more) against a live server with a bystander, then N in each stage of one
+ * with tokens. Exits 1 at the first input that breaks a promise, and prints it with the seed; in the stages also when the
+ * server's event loop stood still for more than 100 ms, or its heap grew by more than 32 MiB. The short version of every `npm test` is fuzz.test.ts.
  */
 import fc from "fast-check";
 import { startServer } from "../conformance/wire.ts";
@@ -9,9 +10,11 @@ import { seeded, seedFromEnvironment } from "../support/wait.ts";
 import { attack, Bystander } from "./hostile.ts";
 import { FUZZED_TYPES, hostileInputs, noise, type Input } from "./inputs.ts";
 import { takeIn } from "./pipeline.ts";
+import { playStage, MAX_GROWTH_MIB, STAGES, told } from "./stages.ts";
 
 const LIVE_MINIMUM = 10_000;
 const BATCH = 10_000;
+const MAX_STALL_MS = 100;
 // Half of the inputs end in an error, and its stack costs more than its cause.
 Error.stackTraceLimit = 4;
 
@@ -70,11 +73,27 @@ async function fuzzServer(runs: number, seed: number): Promise<void> {
   }
 }
 
+/** Every stage, whatever the one before showed. Throws what did not hold. */
+async function fuzzStages(runs: number, seed: number): Promise<void> {
+  const faults: string[] = [];
+  for (const stage of STAGES) {
+    const outcome = await playStage(stage, runs, seeded(seed));
+    console.log(told(stage, outcome));
+    if (outcome.stallMs > MAX_STALL_MS)
+      faults.push(`${stage}: the server stood still for ${outcome.stallMs} ms`);
+    if (outcome.grownMib > MAX_GROWTH_MIB) faults.push(`${stage}: the heap grew by ${outcome.grownMib} MiB`);
+  }
+  if (faults.length > 0) throw new Error(faults.join("\n"));
+}
+
 try {
   const { runs, seed, live } = readArguments(process.argv.slice(2));
   for (const type of FUZZED_TYPES) fuzzInProcess(type, hostileInputs(type), runs, seed);
   fuzzInProcess("noise", noise, runs, seed);
-  if (live) await fuzzServer(Math.max(LIVE_MINIMUM, runs), seed);
+  if (live) {
+    await fuzzServer(Math.max(LIVE_MINIMUM, runs), seed);
+    await fuzzStages(runs, seed);
+  }
   console.log("no input broke a promise");
   process.exit(0);
 } catch (error) {
