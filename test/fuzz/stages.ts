@@ -31,9 +31,9 @@ export interface StageReport {
 
 /** Inputs about one session; then another one takes its place, so that no log grows with the number of inputs. */
 const ROUND = 1000;
-const LANES = 6;
+const LANES = 4;
 /** Inputs between two messages of the owner, so that there are runs and calls to be about. */
-const SEND_EVERY = 25;
+const SEND_EVERY = 50;
 /** None: the limits have tests of their own, and here they would stand before the handlers. */
 const LIMITS = [
   [
@@ -99,9 +99,7 @@ export async function playStage(stage: Stage, runs: number, random: Random): Pro
 /** One line for people. */
 export function told(stage: Stage, outcome: Outcome): string {
   const { sent, grownMib, stallMs, asked, done, errors, closes } = outcome;
-  const counts = [errors, closes].map((map) =>
-    JSON.stringify(Object.fromEntries(map as Map<string, number>)),
-  );
+  const counts = [done, errors, closes].map((map) => JSON.stringify(Object.fromEntries<number>(map)));
   return (
     `${stage}: ${sent} inputs, done ${counts[0]}, errors ${counts[1]}, closes ${counts[2]}; heap ` +
     `${grownMib.toFixed(1)} MiB more, longest stall ${stallMs.toFixed(0)} ms; the bystander asked ${asked} times`
