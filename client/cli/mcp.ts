@@ -23,7 +23,7 @@ Offers the tools of an MCP server to agents until it is stopped: of a program th
 output, or of a URL (streamable HTTP). Needs the package @modelcontextprotocol/client.
 
 What a tool says of itself decides whether a call may run again after a loss: it only reads → pure, it is idempotent →
-idempotent, else once. A server that is lost is started or reached again; its tools are gone meanwhile.
+idempotent, else once. A server that is lost is started or reached again, while calls wait; if that fails, its tools are gone until it works.
 
   --prefix TEXT          before the name of each tool, such as files_
   --only NAME            offer this tool of the server only; may be repeated

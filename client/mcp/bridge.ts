@@ -4,7 +4,7 @@
  * is the client library's (tools.ts, calls.ts).
  */
 import { isDeepStrictEqual } from "node:util";
-import type { CallToolResult, Tool } from "@modelcontextprotocol/client";
+import type { Tool } from "@modelcontextprotocol/client";
 import type { Effect } from "../../protocol/content.ts";
 import type { CallContext } from "../calls.ts";
 import type { Client } from "../client.ts";
@@ -18,6 +18,7 @@ import {
   needsTask,
   outputOf,
   outputSchemaOf,
+  ToolError,
   toolNameOf,
 } from "./tools.ts";
 
@@ -50,6 +51,8 @@ interface Offered {
 }
 
 const MAX_RETRY_MS = 60_000;
+/** A call that takes the server down with it is not tried for ever. */
+const MAX_LOSSES = 2;
 
 /** What a call that surely had no effect here is answered, so that it may go elsewhere. */
 class NotStartedError extends Error {
@@ -68,6 +71,9 @@ export class McpBridge {
   readonly #offered = new Map<string, Offered>();
   readonly #stop = new AbortController();
   #connection: McpConnection | undefined;
+  /** Pending while a lost server is tried again for the first time. */
+  #returning: Promise<void> = Promise.resolve();
+  #returned: () => void = () => undefined;
   #syncing: Promise<void> = Promise.resolve();
 
   constructor(client: Client, target: McpTarget, options: BridgeOptions, events: BridgeEvents) {
@@ -95,6 +101,10 @@ export class McpBridge {
       } catch (error) {
         if (first || error instanceof MissingPackageError) throw error;
         this.#events.notice(messageOf(error));
+        // It does not come right back: others may serve its tools, and calls that wait here may go to them.
+        this.#syncing = this.#syncing.then(() => this.#offer([]));
+        await this.#syncing;
+        this.#returned();
       }
       if (this.#stop.signal.aborted) return;
       await this.#pause(Math.min(MAX_RETRY_MS, (this.#options.retryMs ?? 500) * 2 ** failures++));
@@ -119,8 +129,7 @@ export class McpBridge {
     const lost = new Promise<void>((resolve) => {
       const end = (): void => {
         this.#connection = undefined;
-        // Before any call is answered `not-started`: it must not come straight back here.
-        if (!this.#stop.signal.aborted) this.#syncing = this.#syncing.then(() => this.#offer([]));
+        this.#returning = new Promise((returned) => (this.#returned = returned));
         resolve();
       };
       connection.lost.addEventListener("abort", end, { once: true });
@@ -129,10 +138,12 @@ export class McpBridge {
     if (this.#stop.signal.aborted) return connection.close();
     this.#sync();
     await this.#syncing;
-    connected();
+    if (!connection.lost.aborted) {
+      this.#returned();
+      connected();
+    }
     await lost;
     await connection.close().catch(() => undefined);
-    await this.#syncing;
     if (!this.#stop.signal.aborted)
       this.#events.notice(`${connection.name}: ${messageOf(connection.lost.reason)}`);
   }
@@ -206,32 +217,37 @@ export class McpBridge {
     input: Record<string, unknown>,
     context: CallContext,
   ): Promise<unknown> {
-    const connection = this.#connection;
-    if (connection === undefined) {
-      await this.#syncing;
-      throw new NotStartedError("the MCP server is not there now");
-    }
     const { signal } = context;
-    let result: CallToolResult;
-    try {
-      result = await connection.callTool(name, input, {
-        signal,
-        onProgress: (progress) => context.progress(progress),
-      });
-    } catch (error) {
-      signal.throwIfAborted();
-      // An error of JSON-RPC is an answer; anything else may mean that the server is gone, and it is asked.
-      if (typeof (error as { code?: unknown }).code === "number") throw error;
-      await connection.probe();
-      if (!connection.lost.aborted) throw error;
-      await this.#syncing;
-      if (effect !== "once" || wasNotSent(error))
-        throw new NotStartedError(messageOf(error), { cause: error });
-      throw new LostServerError("the MCP server went away during the call, which may have taken effect", {
-        cause: error,
-      });
+    for (let losses = 0; ; losses++) {
+      const connection = await this.#reach(signal);
+      try {
+        const onProgress = (progress: unknown): void => context.progress(progress);
+        return outputOf(await connection.callTool(name, input, { signal, onProgress }));
+      } catch (error) {
+        signal.throwIfAborted();
+        // The tool has spoken; anything else may mean that the server is gone, and it is asked.
+        if (error instanceof ToolError || typeof (error as { code?: unknown }).code === "number") throw error;
+        await connection.probe();
+        if (!connection.lost.aborted) throw error;
+        if (losses < MAX_LOSSES && (effect !== "once" || wasNotSent(error))) continue;
+        throw new LostServerError("the MCP server went away during the call, which may have taken effect", {
+          cause: error,
+        });
+      }
     }
-    return outputOf(result);
+  }
+
+  /** The connection, or the one that is being made in place of a lost one. */
+  async #reach(signal: AbortSignal): Promise<McpConnection> {
+    if (this.#connection === undefined) {
+      const aborted = new Promise<void>((resolve) =>
+        signal.addEventListener("abort", () => resolve(), { once: true }),
+      );
+      await Promise.race([this.#returning, aborted]);
+      signal.throwIfAborted();
+    }
+    if (this.#connection === undefined) throw new NotStartedError("the MCP server is not there now");
+    return this.#connection;
   }
 
   #pause(ms: number): Promise<void> {

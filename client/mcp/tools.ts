@@ -57,10 +57,13 @@ export function descriptionOf({ name, title, description }: Tool): string {
   return description ?? title ?? name;
 }
 
-/** What the model and everybody in the session is given of a result. Throws what the tool calls an error. */
+/** What a tool itself calls an error. */
+export class ToolError extends Error {}
+
+/** What the model and everybody in the session is given of a result. Throws ToolError. */
 export function outputOf(result: CallToolResult): JsonValue {
   if (result.isError === true) {
-    throw new Error(
+    throw new ToolError(
       result.content.map(textOf).join("\n").trim() || "the tool says that it failed, and not why",
     );
   }

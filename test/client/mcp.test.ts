@@ -205,7 +205,7 @@ test(
     const { session } = await newSession();
     const pure = await callTool(session, "die_pure", { mark });
     assert.is(pure.outcome, "ok");
-    assert.is(pure.dispatched, 2);
+    assert.is(pure.dispatched, 1);
     assert.equal(pure.output, { content: [{ type: "text", text: "the second time" }] });
     const once = await callTool(session, "die_once", { mark: `${mark}-once` });
     assert.is(once.outcome, "error");
