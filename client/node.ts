@@ -4,11 +4,12 @@
  * and for how long, is the ledger's (calls.ts). Nothing of `haulout/client` imports this file.
  */
 import { createHash, randomUUID } from "node:crypto";
-import { chmod, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { chmod, link, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { CallReference, KeptResult, ResultStore } from "./calls.ts";
 
 const INSTANCE = "instance";
+const LOCK = "lock";
 const RESULT = /^[0-9a-f]{64}\.json$/;
 
 /** What `connect` takes: `connect({ url, ...(await keepIn("./provider")) })`. */
@@ -18,12 +19,14 @@ export interface KeptProvider {
 }
 
 /**
- * Opens the folder, or makes it (mode 0700: the instance in it is a secret). One process at a time. A result is on the
- * disk, fsynced, before it is sent. Rejects with what the file system says; a file that is no result is left alone.
+ * Opens the folder, or makes it (mode 0700: the instance in it is a secret). One process at a time: it is this one's until
+ * it ends. A result is on the disk, fsynced, before it is sent. Rejects when another process has it, and with what the file
+ * system says; a file that is no result is left alone.
  */
 export async function keepIn(directory: string): Promise<KeptProvider> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   await chmod(directory, 0o700);
+  await take(directory);
   const write = (name: string, text: string): Promise<void> => writeDurably(directory, name, text);
   let instance = await readOrNothing(join(directory, INSTANCE));
   if (instance === undefined) {
@@ -46,6 +49,56 @@ export async function keepIn(directory: string): Promise<KeptProvider> {
       forget: (reference) => rm(join(directory, nameOf(reference)), { force: true }),
     },
   };
+}
+
+/** Two processes would be one provider, and each forget what the other keeps. */
+async function take(directory: string): Promise<void> {
+  const path = join(directory, LOCK);
+  const own = `${path}.${randomUUID()}`;
+  await writeFile(own, JSON.stringify({ pid: process.pid, started: (await statOf(process.pid))?.started }));
+  try {
+    while (!(await isLinked(own, path))) {
+      const held = await readOrNothing(path);
+      if (held === undefined) continue;
+      const { pid, started } = JSON.parse(held) as { pid: number; started?: string };
+      if (await isAnother(pid, started)) throw new Error(`${directory} is in use by process ${pid}`);
+      await rename(path, `${own}.stale`);
+      // Somebody else was faster: it is theirs.
+      if ((await readOrNothing(`${own}.stale`)) !== held) await link(`${own}.stale`, path);
+    }
+  } finally {
+    await rm(own, { force: true });
+    await rm(`${own}.stale`, { force: true });
+  }
+}
+
+async function isLinked(own: string, path: string): Promise<boolean> {
+  try {
+    await link(own, path);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw error;
+  }
+}
+
+async function isAnother(pid: number, started: string | undefined): Promise<boolean> {
+  if (pid === process.pid) return false;
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
+  }
+  // Where the system tells: the number may be another process's by now, or that of one that is dead.
+  const stat = await statOf(pid);
+  return stat === undefined || (stat.state !== "Z" && (started === undefined || stat.started === started));
+}
+
+/** What Linux knows of a process. */
+async function statOf(pid: number): Promise<{ state: string; started: string } | undefined> {
+  const text = await readOrNothing(`/proc/${pid}/stat`);
+  const fields = text?.slice(text.lastIndexOf(")") + 2).split(" ");
+  return fields === undefined ? undefined : { state: fields[0]!, started: fields[19]! };
 }
 
 function nameOf({ session, call, attempt }: CallReference): string {

@@ -43,6 +43,26 @@ test("a folder remembers who this is and what was not confirmed, in order, and i
   assert.not.equal((await keepIn(temporaryDirectory())).instance, first.instance);
 });
 
+test("a folder is one process's at a time, and the next one's when that ends, however it ends", async () => {
+  const folder = temporaryDirectory();
+  const opens = `import { keepIn } from ${JSON.stringify(compiled("client/node.ts"))};
+    await keepIn(${JSON.stringify(folder)});
+    console.log("open");
+    setInterval(() => {}, 1000);`;
+  const first = spawnNode(["--input-type=module", "-e", opens], {});
+  await first.waitForLine(/^open$/);
+  let refusal: unknown;
+  await keepIn(folder).catch((error: unknown) => (refusal = error));
+  assert.match(String(refusal), `${folder} is in use by process ${first.pid}`);
+  first.kill("SIGKILL");
+  await first.exited;
+  await keepIn(folder);
+  assert.equal(readdirSync(folder).sort(), ["instance", "lock"]);
+  // A number that is another process's by now is nobody's claim.
+  writeFileSync(join(folder, "lock"), JSON.stringify({ pid: process.ppid, started: "1" }));
+  await keepIn(folder);
+});
+
 test("a result is sent when it is on the disk, and a disk that fails holds nothing up", async () => {
   const out: string[] = [];
   const faults: unknown[] = [];

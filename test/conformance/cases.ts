@@ -33,6 +33,12 @@ const bad = (details: Pattern): Step => ({
   expect: { type: "error", id: NONE, code: "bad-frame", ...details },
 });
 
+const weather = (properties: Pattern): Pattern => ({
+  name: "weather",
+  inputSchema: { type: "object", properties },
+  effect: "pure",
+});
+
 export const CONNECTION_CASES: readonly Case[] = [
   {
     name: "welcome repeats hello's id and says the limits",
@@ -135,6 +141,40 @@ export const CONNECTION_CASES: readonly Case[] = [
       { expect: { type: "ok", id: 1 } },
       { send: { type: "refreshToken", id: 2 } },
       { expect: { type: "error", id: 2, code: "bad-frame" } },
+    ],
+  },
+  {
+    name: "a tool that takes as much stands beside, another is a conflict until the old one drained",
+    hello: { a: {}, b: {} },
+    steps: [
+      { send: { type: "offerTools", id: 1, tools: [weather({ city: { type: "string" } })] } },
+      { expect: { type: "ok", id: 1, accepted: ["weather"] } },
+      {
+        on: "b",
+        send: {
+          type: "offerTools",
+          id: 2,
+          tools: [weather({ city: { type: "string" }, days: { type: "integer" } })],
+        },
+      },
+      { on: "b", expect: { type: "ok", id: 2, accepted: ["weather"] } },
+      { on: "b", send: { type: "offerTools", id: 3, tools: [weather({ city: { type: "number" } })] } },
+      {
+        on: "b",
+        expect: {
+          type: "error",
+          id: 3,
+          code: "conflict",
+          retryable: false,
+          details: { tool: "weather", field: "inputSchema", path: "/properties/city/type" },
+        },
+      },
+      { send: { type: "drain", id: 4 } },
+      { expect: { type: "ok", id: 4 } },
+      { on: "b", send: { type: "offerTools", id: 5, tools: [weather({ city: { type: "number" } })] } },
+      { on: "b", expect: { type: "ok", id: 5, accepted: ["weather"] } },
+      { on: "b", send: { type: "withdrawTools", id: 6 } },
+      { on: "b", expect: { type: "ok", id: 6 } },
     ],
   },
   {

@@ -6,6 +6,7 @@ import type { EventFrame } from "../../protocol/entries.ts";
 import { Reader } from "../support/reader.ts";
 import { TestServer } from "../support/server.ts";
 import { assert, suite } from "../support/suite.ts";
+import { until } from "../support/wait.ts";
 import { Wire, type Frame, type Refused } from "../support/wire.ts";
 import { Provider, calls, newSession, referenceOf, say, script, type OfferedTool } from "./play.ts";
 
@@ -47,6 +48,33 @@ const isResult = ({ event }: EventFrame): boolean => event.type === "tool-result
 async function resultOf(reader: Reader): Promise<Frame> {
   return (await reader.entry(isResult)).event;
 }
+
+test("the metrics count providers, and calls at them and before them", async () => {
+  const own = await TestServer.start({ store: "memory" });
+  const values = async (): Promise<(number | undefined)[]> => {
+    const text = await (await fetch(`${own.http}/metrics`)).text();
+    return ["providers", "calls_in_flight", "calls_waiting"].map((name) =>
+      Number(new RegExp(`^haulout_tool_${name} (\\d+)$`, "m").exec(text)?.[1]),
+    );
+  };
+  assert.equal(await values(), [0, 0, 0]);
+  const provider = await Provider.offer(await Wire.connect(own.url), { one: {} }, { maxConcurrent: 1 });
+  assert.equal(await values(), [1, 0, 0]);
+  const asking = await Wire.connect(own.url);
+  const session = await newSession(asking);
+  await say(asking, session, script(calls(["one"], ["one"], ["one"]), { text: "so" }));
+  const first = await provider.next();
+  await until(async () => (await values())[2] === 2, 10_000, "two that wait");
+  assert.equal(await values(), [1, 1, 2]);
+  for (let call = first, n = 1; n <= 3; n++) {
+    await provider.answer(call, n);
+    if (n < 3) call = await provider.next();
+  }
+  await until(async () => (await values())[1] === 0, 10_000, "none at work");
+  provider.wire.cut();
+  await until(async () => (await values())[0] === 0, 10_000, "no provider");
+  await own.kill();
+});
 
 test("a call is dispatched, accepted, shows progress, and its result is stored", async () => {
   const provider = await provide({
