@@ -5,13 +5,7 @@
 import type { SessionInfo } from "../protocol/content.ts";
 import { encodeFrame, encodeJsonFrame } from "../protocol/codec.ts";
 import { ProtocolError } from "../protocol/errors.ts";
-import type {
-  ClientFrameInputOf,
-  NoticeType,
-  RequestType,
-  ResultOf,
-  ServerFrame,
-} from "../protocol/frames.ts";
+import type { ClientFrameInputOf, NoticeType, ResultOf, ServerFrame } from "../protocol/frames.ts";
 import { newId } from "../protocol/ids.ts";
 import type { Encoding } from "../protocol/version.ts";
 import { Attachment } from "./attachment.ts";
@@ -23,6 +17,7 @@ import type { Welcome } from "./connection.ts";
 import { Emitter } from "./emitter.ts";
 import { inTime } from "./limit.ts";
 import { socketUrl } from "./options.ts";
+import { policyOf, requestOptions } from "./policy.ts";
 import type { ClientEvents, ClientStatus, ConnectOptions, CreateSessionOptions } from "./options.ts";
 import { checkSize, errorOf, Requests } from "./requests.ts";
 import type { FieldsOf, Ok, OutgoingFrame, PlainRequest, RequestOptions, RequestPolicy } from "./requests.ts";
@@ -31,18 +26,8 @@ import { SessionHandle } from "./session.ts";
 import { ToolProvider } from "./tools.ts";
 import type { ProvideOptions, ProvidedTools, ToolsOf } from "./tools.ts";
 import { webSocketTransport } from "./transport.ts";
-
-const REPEATABLE = new Set<RequestType>([
-  "send",
-  "cancel",
-  "join",
-  "answer",
-  "forget",
-  "listSessions",
-  "history",
-  "listAgents",
-  "listTools",
-]);
+import { Watching } from "./watching.ts";
+import type { WatchingOptions } from "./watching.ts";
 
 export class Client implements AsyncDisposable {
   /** What this connection is called towards the server; secret to others. */
@@ -58,6 +43,7 @@ export class Client implements AsyncDisposable {
   readonly #token: ConnectOptions["token"];
   readonly #tools: ToolProvider;
   readonly #link: AttachmentLink;
+  #watching: Watching | undefined;
   #user: Welcome["user"] | undefined;
   #lastUnsent = 0;
 
@@ -191,19 +177,9 @@ export class Client implements AsyncDisposable {
     fields: FieldsOf<T>,
     options?: RequestOptions,
   ): Promise<ResultOf<T>> {
-    const keyed =
-      "key" in fields &&
-      (type === "send" ||
-        type === "retry" ||
-        (type === "createSession" && "session" in fields) ||
-        (type === "fork" && "newSession" in fields));
-    // `reject` asks to be refused at once while a run is open.
-    const retry = keyed && !("mode" in fields && fields.mode === "reject");
-    return this.#call(
-      { type, ...fields },
-      { replay: keyed || REPEATABLE.has(type), retry },
-      options,
-    ) as unknown as Promise<ResultOf<T>>;
+    return this.#call({ type, ...fields }, policyOf(type, fields), options) as unknown as Promise<
+      ResultOf<T>
+    >;
   }
 
   /** Creates a session; id and key are minted unless given, so a repetition after a lost answer creates one. */
@@ -218,6 +194,27 @@ export class Client implements AsyncDisposable {
     options?: RequestOptions,
   ): Promise<ResultOf<"listSessions">> {
     return this.request("listSessions", filter, options);
+  }
+
+  /** A page of what waits for this user's answer, in all sessions; `request("answer", …)` gives it. */
+  listRequests(page: FieldsOf<"listRequests"> = {}): Promise<ResultOf<"listRequests">> {
+    return this.request("listRequests", page);
+  }
+
+  /** Keeps sessions, and what waits for this user's answer, up to date until `end()`. A client has one: a second ends it. */
+  watch(options: WatchingOptions = {}): Watching {
+    this.#watching?.end();
+    return (this.#watching = new Watching(
+      {
+        clock: this.#clock,
+        isOnline: () => this.#connection.welcome !== undefined,
+        call: (type, fields) => this.#call({ type, ...fields }, { replay: false, bound: true }),
+        forget: (watching) => {
+          if (this.#watching === watching) this.#watching = undefined;
+        },
+      },
+      options,
+    ));
   }
 
   listAgents(page: FieldsOf<"listAgents"> = {}, options?: RequestOptions): Promise<ResultOf<"listAgents">> {
@@ -311,6 +308,7 @@ export class Client implements AsyncDisposable {
     this.#requests.online(welcome.limits.maxInFlight);
     this.#tools.online();
     for (const attachment of this.#attachments.values()) attachment.online();
+    this.#watching?.online();
   }
 
   #offline(): void {
@@ -318,6 +316,7 @@ export class Client implements AsyncDisposable {
     this.#requests.offline();
     for (const attachment of this.#attachments.values()) attachment.offline();
     this.#tools.offline();
+    this.#watching?.offline();
   }
 
   #frame(frame: ServerFrame): void {
@@ -345,6 +344,11 @@ export class Client implements AsyncDisposable {
       case "callCancel":
       case "resultAck":
         this.#tools.receive(frame);
+        return;
+      case "sessionChanged":
+      case "requestChanged":
+      case "watchEnded":
+        this.#watching?.receive(frame);
         return;
       case "authExpiring":
         void this.#refreshToken();
@@ -387,8 +391,4 @@ export class Client implements AsyncDisposable {
 /** Connects at once and stays connected until `close()`. Never throws for a server that is not there: see `status`. */
 export function connect(options: ConnectOptions): Client {
   return new Client(options);
-}
-
-function requestOptions(timeoutMs: number | undefined, signal: AbortSignal | undefined): RequestOptions {
-  return { ...(timeoutMs === undefined ? {} : { timeoutMs }), ...(signal === undefined ? {} : { signal }) };
 }

@@ -15,6 +15,7 @@ export type { InputOf, Schema, StandardSchema } from "./schema.ts";
 export type { ForkOptions, SendOptions, SessionHandle } from "./session.ts";
 export type { ProvidedTools, ProvideOptions, ToolDefinition, ToolDefinitions, ToolsOf } from "./tools.ts";
 export type { WebSocketConstructor } from "./transport.ts";
+export type { Watching, WatchingEvents, WatchingOptions } from "./watching.ts";
 export type { RunFinished, TurnEvent } from "./turn.ts";
 export type { ShownMessage } from "./view.ts";
 export { ProtocolError } from "../protocol/errors.ts";

@@ -16,6 +16,7 @@ haulout chat [SESSION]      talk to an agent in this terminal
 haulout tools FILE          offer the tools of a module to agents
 haulout mcp SERVER          offer the tools of an MCP server: a URL, or -- COMMAND …
 haulout watch [SESSION]     see what happens
+haulout inbox               list what waits for your answer, and answer it
 haulout sessions            list sessions
 haulout members SESSION     see or change who may take part in a session
 haulout invite SESSION      make a token with which others become members
@@ -45,6 +46,7 @@ async function main([command = "serve", ...args]: string[]): Promise<number | un
     case "tools":
     case "mcp":
     case "watch":
+    case "inbox":
     case "sessions":
     case "members":
     case "invite":

@@ -1,5 +1,5 @@
 /**
- * The commands of the client: chat, tools, mcp, watch, sessions, members, invite, join, backup, export, import. Owns which one runs and how a failure is told; each command
+ * The commands of the client: chat, tools, mcp, watch, inbox, sessions, members, invite, join, backup, export, import. Owns which one runs and how a failure is told; each command
  * is a file of its own. Never ends the process.
  */
 import { ProtocolError } from "../../protocol/errors.ts";
@@ -8,6 +8,7 @@ import { chat } from "./chat.ts";
 import { exportSession } from "./export.ts";
 import { importSession } from "./import.ts";
 import { mcp } from "./mcp.ts";
+import { inbox } from "./inbox.ts";
 import { invite, join, members } from "./members.ts";
 import { UsageError } from "./options.ts";
 import { sessions } from "./sessions.ts";
@@ -20,6 +21,7 @@ export type ClientCommand =
   | "tools"
   | "mcp"
   | "watch"
+  | "inbox"
   | "sessions"
   | "members"
   | "invite"
@@ -33,6 +35,7 @@ const COMMANDS: Record<ClientCommand, (args: string[]) => Promise<number>> = {
   tools,
   mcp,
   watch,
+  inbox,
   sessions,
   members,
   invite,
