@@ -39,7 +39,7 @@ export class Load {
     this.#client = connect({
       url,
       user: { id: "asker" },
-      backoff: { firstMs: 60, minMs: 20, baseMs: 40, youngCapMs: 150 },
+      backoff: { firstMs: 60, minMs: 20, baseMs: 40, youngCapMs: 150, capMs: 150 },
       outbox: { maxRequests: 10_000, maxBytes: 16 * 2 ** 20 },
     });
   }

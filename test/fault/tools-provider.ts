@@ -52,7 +52,7 @@ const client = connect({
   url,
   instance,
   user: { id: "provider" },
-  backoff: { firstMs: 60, minMs: 20, baseMs: 40, youngCapMs: 150 },
+  backoff: { firstMs: 60, minMs: 20, baseMs: 40, youngCapMs: 150, capMs: 150 },
 });
 client.on("frame", (frame) => {
   if (frame.type === "resultAck") trace("verdict", frame, { verdict: frame.verdict });
