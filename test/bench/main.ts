@@ -12,8 +12,9 @@ import { describeLoad, describeMachine } from "./machine.ts";
 import { model } from "./model.ts";
 import { recovery } from "./recovery.ts";
 import { rowsAsJson, rowTable } from "./report.ts";
+import { toolCall } from "./tool-call.ts";
 
-const BENCHES: readonly Bench[] = [firstToken, durableSends, idleSessions, recovery, model];
+const BENCHES: readonly Bench[] = [firstToken, durableSends, toolCall, idleSessions, recovery, model];
 
 const USAGE = `usage: npm run bench -- quick|full|NAME… [--samples N] [--json]
 
