@@ -330,15 +330,24 @@ export interface MessageSize {
   readonly items: number;
 }
 
-const sizes = new WeakMap<HistoryMessage, MessageSize>();
+const sizes = new WeakMap<HistoryMessage | MessagePart, MessageSize>();
 
-/** Bytes and values of one message; remembered, because a message object never changes. */
+/**
+ * Bytes and values of one message; remembered, because a message object never changes. By its parts: each result of a step
+ * makes a new message of which one part is new.
+ */
 export function messageSize(message: HistoryMessage): MessageSize {
-  let size = sizes.get(message);
-  if (size === undefined) {
-    const { bytes, items } = measure(message);
-    sizes.set(message, (size = { bytes, items }));
+  const known = sizes.get(message);
+  if (known !== undefined) return known;
+  let { bytes, items } = measure({ ...message, parts: [] });
+  for (const part of message.parts) {
+    let size = sizes.get(part);
+    if (size === undefined) sizes.set(part, (size = measure(part)));
+    bytes += size.bytes;
+    items += size.items;
   }
+  const size = { bytes, items };
+  sizes.set(message, size);
   return size;
 }
 

@@ -32,7 +32,7 @@ export const toolCall: Bench = {
       const subjects: Subject[] = [];
       for (const kind of KINDS) subjects.push(await start(kind, bursts, running));
       // Compilers need more than one slice.
-      if (options.size !== "quick") for (const { slice } of subjects) await slice(8);
+      if (options.size !== "quick") for (const subject of subjects) await subject.slice(8);
       return report(await interleave(subjects, groups, 1), bursts, options);
     } finally {
       for (const child of running) child.kill("SIGKILL");

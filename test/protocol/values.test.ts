@@ -7,6 +7,7 @@ import { encodeFrame } from "../../protocol/codec.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import { newId, SESSION_ID } from "../../protocol/ids.ts";
 import { checkJsonValue } from "../../protocol/scan.ts";
+import { messageSize } from "../../protocol/state.ts";
 import { checkPayload, cutText, measure, toJsonValue } from "../../protocol/values.ts";
 import { MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, MAX_PAYLOAD_ITEMS } from "../../protocol/version.ts";
 import { assert, suite } from "../support/suite.ts";
@@ -185,6 +186,34 @@ test("minted ids are session ids, sort by time and never repeat", () => {
   const times = [0, 1, 31, 32, 1_700_000_000_000, 1_700_000_000_001, 2 ** 49];
   const minted = times.map((time) => newId("run", time));
   assert.equal(minted.toSorted(), minted);
+});
+
+test("a message's size is that of the whole, also after one of its parts was replaced", () => {
+  const call = (at: number, more: object = {}) => ({
+    type: "dynamic-tool" as const,
+    toolName: "work",
+    toolCallId: `call_${at}`,
+    state: "input-available" as const,
+    input: { at, text: "wörk" },
+    ...more,
+  });
+  const author = { kind: "agent" as const, id: "demo", name: "demo", verified: true };
+  const message = {
+    id: "msg_1",
+    role: "assistant" as const,
+    author,
+    parts: [call(1), call(2), { type: "text" as const, text: "now 🦭" }],
+    seq: 7,
+    at: 1_700_000_000_000,
+  };
+  const replaced = {
+    ...message,
+    parts: message.parts.with(1, call(2, { output: [1, 2.5, null] })),
+  };
+  for (const whole of [message, replaced, message]) {
+    const { bytes, items } = measure(whole);
+    assert.equal(messageSize(whole), { bytes, items });
+  }
 });
 
 test.run();
