@@ -41,15 +41,7 @@ export type { AfterClose, CloseCause, ErrorCode } from "./errors.ts";
 export { newId, SESSION_ID } from "./ids.ts";
 export type { IdPrefix } from "./ids.ts";
 export { checkJsonValue, scanJson, scanMsgpack } from "./scan.ts";
-export {
-  addUsage,
-  cut,
-  fold,
-  messageSize,
-  NO_USAGE,
-  RETAIN_BYTES,
-  RETAIN_MESSAGES,
-  roleOf,
-} from "./state.ts";
+export { addUsage, cut, fold, NO_USAGE, RETAIN_BYTES, RETAIN_MESSAGES, roleOf } from "./state.ts";
+export { messageSize } from "./size.ts";
 export { checkPayload, cutText, measure, toJsonValue } from "./values.ts";
 export * from "./version.ts";

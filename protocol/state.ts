@@ -7,7 +7,7 @@ import type { EntryBody, EventFrame } from "./entries.ts";
 import type { HistoryMessage, OpenCall, OpenRun, QueuedInput, SessionState } from "./frames.ts";
 import type { Content, MessagePart, OpenInvite, Role, SessionInfo, ToolPart, Usage } from "./content.ts";
 import { answered, clocked, forgotten, notified, remembered } from "./waiting.ts";
-import { measure } from "./values.ts";
+import { messageSize } from "./size.ts";
 
 /** Messages that a state keeps even when they are older than the last compaction. */
 export const RETAIN_MESSAGES = 200;
@@ -323,32 +323,6 @@ function withToolPart(state: SessionState, call: string, change: (part: ToolPart
       : message,
   );
   return { ...state, messages };
-}
-
-export interface MessageSize {
-  readonly bytes: number;
-  readonly items: number;
-}
-
-const sizes = new WeakMap<HistoryMessage | MessagePart, MessageSize>();
-
-/**
- * Bytes and values of one message; remembered, because a message object never changes. By its parts: each result of a step
- * makes a new message of which one part is new.
- */
-export function messageSize(message: HistoryMessage): MessageSize {
-  const known = sizes.get(message);
-  if (known !== undefined) return known;
-  let { bytes, items } = measure({ ...message, parts: [] });
-  for (const part of message.parts) {
-    let size = sizes.get(part);
-    if (size === undefined) sizes.set(part, (size = measure(part)));
-    bytes += size.bytes;
-    items += size.items;
-  }
-  const size = { bytes, items };
-  sizes.set(message, size);
-  return size;
 }
 
 function retained(state: SessionState): SessionState {

@@ -7,7 +7,7 @@ import { encodeFrame } from "../../protocol/codec.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import { newId, SESSION_ID } from "../../protocol/ids.ts";
 import { checkJsonValue } from "../../protocol/scan.ts";
-import { messageSize } from "../../protocol/state.ts";
+import { messageSize } from "../../protocol/size.ts";
 import { checkPayload, cutText, measure, toJsonValue } from "../../protocol/values.ts";
 import { MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH, MAX_PAYLOAD_ITEMS } from "../../protocol/version.ts";
 import { assert, suite } from "../support/suite.ts";
