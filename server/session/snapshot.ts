@@ -12,7 +12,7 @@ import type {
 } from "../../protocol/frames.ts";
 import { messageSize } from "../../protocol/size.ts";
 import { cut } from "../../protocol/state.ts";
-import type { MessageSize } from "../../protocol/state.ts";
+import type { MessageSize } from "../../protocol/size.ts";
 import { cutText, measure } from "../../protocol/values.ts";
 import { MAX_FRAME_BYTES, MAX_FRAME_ITEMS, SNAPSHOT_QUEUED_CONTENT } from "../../protocol/version.ts";
 
