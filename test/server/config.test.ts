@@ -42,6 +42,7 @@ test("without file and environment there are defaults", () => {
     runWaitMs: 0,
     drainSpreadMs: 0,
     openMetrics: false,
+    webhookDelayMs: 10_000,
   });
   assert.is(path, join(cwd, "haulout.json"));
   assert.equal(warnings, []);

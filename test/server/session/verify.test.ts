@@ -191,6 +191,9 @@ test("rows that nobody owns are reported: strays in lists, of the deleted, of un
     [sessionKey(Kind.purge, "done"), /done : it is there and marked as deleted/],
     [keyRowKey("done", "eve", "k"), /done 1: an idempotency key answers with an entry that did not bring it/],
     [Buffer.of(200, 1), /store : a row of the unknown kind 200/],
+    [sessionKey(Kind.requests, "done"), /done : its requests are listed and none is open/],
+    [sessionKey(Kind.requests, "deleted"), /deleted : it was deleted but still has open requests/],
+    [Buffer.from("\x09\0done", "latin1"), /done : it is listed for open requests where it should not be/],
     [Buffer.of(0, 1), /store : an unknown row of the store itself/],
   ];
   for (const [key, expected] of added) {
