@@ -55,8 +55,14 @@ export const usage = z.object({
   outputTokens: z.int().min(0),
   cachedInputTokens: z.int().min(0).optional(),
   reasoningTokens: z.int().min(0).optional(),
+  /** Millionths of the currency of the server's prices. */
+  cost: z.int().min(0).optional(),
 });
 export type Usage = z.infer<typeof usage>;
+
+/** What a budget is counted in. */
+export const budgetUnit = z.enum(["tokens", "cost"]);
+export type BudgetUnit = z.infer<typeof budgetUnit>;
 
 // --- Message parts: the shapes of the AI SDK's UIMessage ---
 
@@ -239,5 +245,7 @@ export const sessionInfo = z.object({
   queued: z.int(),
   requests: z.int(),
   forkedFrom: z.object({ session: sessionId, at: seq }).optional(),
+  /** Of all its models since it began; absent: nothing yet. */
+  usage: usage.optional(),
 });
 export type SessionInfo = z.infer<typeof sessionInfo>;

@@ -6,6 +6,7 @@
 import { z } from "zod";
 import {
   actor,
+  budgetUnit,
   callError,
   content,
   effect,
@@ -160,6 +161,14 @@ export const entryBodies = {
     upTo: seq,
     summary: z.string(),
     usage: usage.optional(),
+  }),
+  "budget-stopped": z.object({
+    type: z.literal("budget-stopped"),
+    run: id,
+    scope: z.literal("session"),
+    unit: budgetUnit,
+    limit: z.int().min(0),
+    spent: z.int().min(0),
   }),
   "run-finished": z.object({
     type: z.literal("run-finished"),

@@ -191,7 +191,7 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
     case "step-finished":
       if (state.run?.run !== body.run) return state;
       return {
-        ...state,
+        ...spent(state, body.usage),
         run: { ...state.run, step: body.step, usage: addUsage(state.run.usage, body.usage) },
       };
     case "cancel-requested":
@@ -204,7 +204,7 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
       const start = Math.max(0, Math.min(since, state.messages.length - RETAIN_MESSAGES));
       const { run } = state;
       const next = {
-        ...state,
+        ...spent(state, body.usage),
         compacted: { upTo: body.upTo, summary: body.summary },
         messages: keep(state, state.messages, start),
       };
@@ -235,11 +235,19 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
     case "session-created":
     case "message-abandoned":
     case "tool-audit":
+    case "budget-stopped":
       return state;
     default:
       body satisfies never;
       return state;
   }
+}
+
+/** The session's total with what one more use of a model came to. */
+function spent(state: SessionState, usage: Usage | undefined): SessionState {
+  if (usage === undefined) return state;
+  const { session } = state;
+  return { ...state, session: { ...session, usage: addUsage(session.usage ?? NO_USAGE, usage) } };
 }
 
 function withInvites(
@@ -374,5 +382,6 @@ export function addUsage(a: Usage, b: Usage): Usage {
   if (a.reasoningTokens !== undefined || b.reasoningTokens !== undefined) {
     sum.reasoningTokens = (a.reasoningTokens ?? 0) + (b.reasoningTokens ?? 0);
   }
+  if (a.cost !== undefined || b.cost !== undefined) sum.cost = (a.cost ?? 0) + (b.cost ?? 0);
   return sum;
 }

@@ -8,10 +8,12 @@ import { basename, resolve } from "node:path";
 import { z } from "zod";
 import { json } from "../protocol/content.ts";
 import { agentDefinition } from "./agent/agent.ts";
+import { budget } from "./agent/budget.ts";
 import { auth } from "./config/auth.ts";
 import { limits } from "./config/limits.ts";
 import { nearest } from "./config/spelling.ts";
 import { webhook } from "./config/webhook.ts";
+import { price } from "./model/prices.ts";
 import { LOG_LEVELS } from "./observe/log.ts";
 
 const text = z.string().min(1);
@@ -43,6 +45,10 @@ const file = z.strictObject({
     .optional(),
   /** Access to model providers, by name. */
   models: z.record(z.string(), z.record(z.string(), json)).default({}),
+  /** What a million tokens of models cost, by globs of their names; the first that matches counts. */
+  prices: z.record(text, price).optional(),
+  /** What may be used before runs stop. */
+  budgets: z.strictObject({ session: budget.optional() }).optional(),
   /** Hosts and Origins that are served beside those of the bound address. */
   allowedHosts: z.array(text).optional(),
   allowedOrigins: z.array(text).optional(),

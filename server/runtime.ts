@@ -17,6 +17,7 @@ import { FileGuard } from "./model/addresses.ts";
 import { guarded } from "./model/guarded.ts";
 import { chooseModels } from "./model/fallback.ts";
 import type { Model } from "./model/model.ts";
+import { priced } from "./model/prices.ts";
 import { silentLog } from "./observe/log.ts";
 import type { Log } from "./observe/log.ts";
 import { checkContent, embedder, Readers } from "./reader.ts";
@@ -106,7 +107,8 @@ export class Runtime {
       startedAt: now(),
       member: () => this.#membership.member,
       agent: (name) => this.#agents.get(name),
-      model: (agent) => guarded(choose(agent), files),
+      model: (agent) => priced(guarded(choose(agent), files), options.prices),
+      budget: options.budgets?.session,
       onCompact: (prompt) => this.hook.onCompact(prompt),
       observe: (session, event, run) => this.#observe(session, event, run),
       finishing: () => this.registry.finishing,

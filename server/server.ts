@@ -64,6 +64,9 @@ export interface ServerOptions extends DoorSettings {
   readonly limits?: Limits | undefined;
   /** Hosts of files that models may be pointed to, wherever they are; else only public https addresses. */
   readonly fileHosts?: readonly string[] | undefined;
+  /** What models cost, and what sessions may use; as a runtime's. */
+  readonly prices?: RuntimeOptions["prices"];
+  readonly budgets?: RuntimeOptions["budgets"];
   /** A file to which every event of security is appended, a line each; none unless told. */
   readonly auditLog?: string | undefined;
   /** Options of the parts. */
@@ -101,6 +104,8 @@ export function findProblems(options: ServerOptions): string[] {
   if (options.redisUrl !== undefined) {
     problems.push(`${where("redisUrl")}: Redis is not available in this version; it serves one node`);
   }
+  if (options.budgets?.session?.cost !== undefined && Object.keys(options.prices ?? {}).length === 0)
+    problems.push(`${where("budgets")}.session.cost: needs prices`);
   const catalog = catalogOf(options);
   problems.push(...catalog.problems.map((problem) => `${where("models")}.${problem}`));
   for (const [at, { model = "scripted", fallback = [] }] of (options.agents ?? []).entries()) {
@@ -229,6 +234,8 @@ async function startRuntime(
   const runtime = new Runtime(scriptedModel, options.agents === undefined ? [demoHook, ...hooks] : hooks, {
     ...limitsOf(options),
     fileHosts: options.fileHosts,
+    prices: options.prices,
+    budgets: options.budgets,
     ...options.runtime,
     retentionDays: options.retentionDays ?? options.runtime?.retentionDays,
     unheard: unheardOf(options),

@@ -59,12 +59,13 @@ export async function sessions(args: string[]): Promise<number> {
 
 function table(sessions: readonly SessionInfo[]): string {
   const rows = [
-    ["SESSION", "AGENT", "STATE", "UPDATED", "TITLE"],
+    ["SESSION", "AGENT", "STATE", "UPDATED", "TOKENS", "TITLE"],
     ...sessions.map((session) => [
       oneLine(session.id, 64),
       oneLine(session.agent, 32),
       session.queued > 0 ? `${session.state} +${session.queued}` : session.state,
       moment(session.updatedAt),
+      String((session.usage?.inputTokens ?? 0) + (session.usage?.outputTokens ?? 0)),
       oneLine(session.title ?? "", 60),
     ]),
   ];

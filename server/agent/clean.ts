@@ -19,12 +19,13 @@ export function cleanError({ code, message }: ModelError): { code: string; messa
 
 /** Whole numbers from 0 on; what a model does not count is 0, or left out. */
 export function cleanUsage(usage: Usage): Usage {
-  const { cachedInputTokens, reasoningTokens } = usage;
+  const { cachedInputTokens, reasoningTokens, cost } = usage;
   return {
     inputTokens: tokens(usage.inputTokens),
     outputTokens: tokens(usage.outputTokens),
     ...(cachedInputTokens === undefined ? {} : { cachedInputTokens: tokens(cachedInputTokens) }),
     ...(reasoningTokens === undefined ? {} : { reasoningTokens: tokens(reasoningTokens) }),
+    ...(cost === undefined ? {} : { cost: tokens(cost) }),
   };
 }
 

@@ -11,6 +11,8 @@ import { addUsage, NO_USAGE } from "../../protocol/state.ts";
 import { ModelError } from "../model/model.ts";
 import type { ModelPart } from "../model/model.ts";
 import { MAX_ATTEMPTS, orAbort, pauseBefore } from "./asking.ts";
+import { budgetStopped, describeOverrun, overrun } from "./budget.ts";
+import type { Overrun } from "./budget.ts";
 import { executeCalls, resumeCalls, runCalls } from "./calls.ts";
 import { cleanError, cleanText, cleanUsage } from "./clean.ts";
 import { compactedEntry, isDue, reachOf, summarize } from "./compact.ts";
@@ -79,6 +81,14 @@ export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, 
 
   for (;;) {
     usage = addUsage(usage, yield* compact(context));
+    const spent = overBudget(context);
+    if (spent !== undefined) {
+      const error = { code: "over-budget", message: describeOverrun(spent) };
+      yield commit(() =>
+        ending() ? [finished(ended())] : [budgetStopped(context.run, spent), finished("error", { error })],
+      );
+      return;
+    }
     const answer = yield* callModel(context, steps + 1);
     if (stop.aborted) return;
     const { draft } = answer;
@@ -142,6 +152,10 @@ export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, 
   }
 }
 
+function overBudget(context: RunContext): Overrun | undefined {
+  return overrun(context.state().session.usage, context.budget);
+}
+
 /** The message of the step that was open when the log ended, and its calls without an outcome. */
 function openStep(state: SessionState): { message: HistoryMessage; calls: readonly OpenCall[] } | undefined {
   const first = state.calls[0];
@@ -177,7 +191,7 @@ async function* compact(context: RunContext): AsyncGenerator<RunOutput, Usage> {
   const { agent, model, services, onCompact } = context;
   const state = context.state();
   const upTo = isDue(state, agent) ? reachOf(state) : undefined;
-  if (upTo === undefined || isEnding(context)) return NO_USAGE;
+  if (upTo === undefined || isEnding(context) || overBudget(context) !== undefined) return NO_USAGE;
   const signal = AbortSignal.any([context.end, context.stop]);
   const { deadlines } = services;
   let compacted: EntryBodyOf<"compacted">;

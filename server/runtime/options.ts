@@ -2,8 +2,10 @@
  * What a runtime is made with. Owns the shape of these options; their defaults stand where each is used.
  * Never a part's own options: those are the part's, and here by name.
  */
+import type { Budget } from "../agent/budget.ts";
 import type { FileRules } from "../model/addresses.ts";
 import type { Model } from "../model/model.ts";
+import type { Prices } from "../model/prices.ts";
 import type { Log } from "../observe/log.ts";
 import type { AttachmentLimits } from "../session/attachments.ts";
 import type { GateOptions } from "../session/gate.ts";
@@ -36,6 +38,10 @@ export interface RuntimeOptions extends GateOptions, Partial<AttachmentLimits>, 
   idleMs?: number;
   /** Sessions without an entry for so many days are deleted, unless something is open in them. Absent: never. */
   retentionDays?: number | undefined;
+  /** What models cost, so that usage says it; by globs of their names. */
+  prices?: Prices | undefined;
+  /** What each session may use in all; its runs end with `over-budget` from then on. Absent: no bound. */
+  budgets?: { readonly session?: Budget | undefined } | undefined;
   router?: RouterOptions;
   timings?: CallTimings;
   watches?: WatchOptions;

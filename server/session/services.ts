@@ -6,6 +6,7 @@ import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
 import type { Actor } from "../../protocol/content.ts";
 import type { OpenRun, PartKind, SessionState } from "../../protocol/frames.ts";
 import type { Agent } from "../agent/agent.ts";
+import type { Budget } from "../agent/budget.ts";
 import type { Model } from "../model/model.ts";
 import type { Log } from "../observe/log.ts";
 import type { AppendItem, AppendResult, Member, Store } from "../store/store.ts";
@@ -64,6 +65,8 @@ export interface SessionServices {
   member(): Member;
   agent(name: string): Agent | undefined;
   model(agent: Agent): Model;
+  /** What each session may use in all; unbounded unless told. */
+  readonly budget: Budget | undefined;
   /** May change the words that ask a model for a summary. */
   readonly onCompact: (prompt: string) => Promise<string>;
   /** Every entry once it is committed, and every delta, with the run that was open as it came; must not throw. */

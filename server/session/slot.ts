@@ -194,6 +194,7 @@ export class RunSlot {
             feed.broadcast({ type: "toolProgress", session: session.id, call, attempt, progress }),
         },
         answers,
+        budget: this.#services.budget,
         state: () => session.state,
         toolsAgain: () => this.#toolsAgain(current),
         joinSteers: () => this.#joinSteers(run),

@@ -23,7 +23,7 @@ const MIN_CUT: MessageSize = { bytes: 1024, items: 16 };
 /** What whole requests may take of a snapshot. */
 const REQUESTS_ROOM: MessageSize = { bytes: 256 * 1024, items: 4000 };
 /** Raised whenever fold changes what it makes of entries; an older body is then folded anew. */
-const FOLD_VERSION = 1;
+const FOLD_VERSION = 2;
 
 /** The state as `attach` sends it: queued contents cut, then as many of the last `tail` messages as fit. */
 export function snapshotFor(state: SessionState, tail: number): NonNullable<ResultOf<"attach">["snapshot"]> {

@@ -42,6 +42,21 @@ export const ONWARD_CASES: readonly Case[] = [
     ],
   },
   {
+    name: "what a session has used is told with it, absent before its first step",
+    steps: [
+      { send: { type: "createSession", id: 1, agent: "demo" } },
+      { expect: { type: "ok", id: 1, session: "$s" } },
+      { send: { type: "attach", id: 2, session: "$s", after: { epoch: 0, seq: 0 } } },
+      { expect: { type: "ok", id: 2, session: { usage: NONE } } },
+      { until: { type: "live", session: "$s" } },
+      { send: { type: "send", id: 3, session: "$s", key: "k1", content: "hello" } },
+      { until: { type: "ok", id: 3 } },
+      { until: event("run-finished", { usage: { inputTokens: "$in", outputTokens: "$out" } }) },
+      { send: { type: "attach", id: 4, session: "$s" } },
+      { expect: { type: "ok", id: 4, session: { usage: { inputTokens: "$in", outputTokens: "$out" } } } },
+    ],
+  },
+  {
     name: "a fork begins with what was said up to the end of a run",
     steps: [
       ...answered,

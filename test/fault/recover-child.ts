@@ -1,8 +1,9 @@
 /**
  * A process that sends a scripted message to a session, then a plain one, and dies of SIGKILL after its n-th commit, or
  * goes on with what it finds. Arguments: directory; n, or the type of an entry to die at, or the name of a tool to die
- * in, or 0; crash policy; `asked` where two people are asked about each purchase, who say yes. Prints the log as JSON
- * lines once both runs have ended. Owns two tools, which leave a trace of each execution in a file.
+ * in, or 0; crash policy; `asked` where two people are asked about each purchase, who say yes, else `-`; the
+ * session's budget of tokens, if any. Prints the log as JSON lines once both runs have ended. Owns two tools, which
+ * leave a trace of each execution in a file.
  */
 import { appendFileSync } from "node:fs";
 import { join } from "node:path";
@@ -17,7 +18,7 @@ import { CommitQueue } from "../../server/store/commit.ts";
 import { EmbeddedStore } from "../../server/store/embedded.ts";
 import { readLog } from "../support/runtime.ts";
 
-const [directory = "", at = "0", policy = "restart-step", asked] = process.argv.slice(2);
+const [directory = "", at = "0", policy = "restart-step", asked, tokens] = process.argv.slice(2);
 const SESSION = "crash";
 const SCRIPT = {
   script: [
@@ -41,6 +42,7 @@ const runtime = new Runtime(scriptedModel, [], {
   store,
   commits: queue,
   router: { graceMs: 100, noProviderMs: 100 },
+  ...(tokens === undefined ? {} : { budgets: { session: { tokens: Number(tokens) } } }),
 });
 const trace = (name: string): object => {
   appendFileSync(join(directory, name), "x");
@@ -54,7 +56,7 @@ runtime.registerTool({
   effect: "once",
   inputSchema: {},
   execute: () => trace("buy"),
-  ...(asked === undefined ? {} : { approval }),
+  ...(asked === "asked" ? { approval } : {}),
 });
 await runtime.addAgent({ name: "shopper", crashPolicy: policy as "stop" });
 
@@ -102,7 +104,7 @@ async function run(key: string, content: string): Promise<void> {
 await runtime.start();
 await createSession(runtime.registry, store, caller, { agent: "shopper", session: SESSION, key: "made" });
 for (const { request } of (await runtime.session(SESSION))?.requests ?? []) approve(request);
-await run("sent", JSON.stringify(asked === undefined ? SCRIPT : SHORT));
+await run("sent", JSON.stringify(asked === "asked" ? SHORT : SCRIPT));
 await run("next", JSON.stringify({ script: [{ text: "yes" }] }));
 for (const entry of await readLog(store, SESSION)) process.stdout.write(`${JSON.stringify(entry)}\n`);
 await runtime.close();

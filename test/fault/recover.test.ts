@@ -6,7 +6,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { EntryBodyOf, EntryType, EventFrame } from "../../protocol/entries.ts";
-import { fold } from "../../protocol/state.ts";
+import { addUsage, fold, NO_USAGE } from "../../protocol/state.ts";
 import type { SessionState } from "../../protocol/frames.ts";
 import { violations } from "../server/agent/rules.ts";
 import { spawnNode, temporaryDirectory } from "../support/process.ts";
@@ -42,7 +42,7 @@ function executions(directory: string, tool: string): number {
  * What holds after any crash: one valid log, each input queued once and run to one end, the session usable afterwards, a
  * `once` call executed at most once. Answers the end of the first run.
  */
-function check(log: readonly EventFrame[], directory: string): EntryBodyOf<"run-finished"> {
+function check(log: readonly EventFrame[], directory: string, last = "text"): EntryBodyOf<"run-finished"> {
   let state: SessionState | undefined;
   for (const entry of log) state = fold(state, entry);
   assert.equal(
@@ -56,7 +56,9 @@ function check(log: readonly EventFrame[], directory: string): EntryBodyOf<"run-
   const runs = bodies(log, "run-started").map(({ run }) => run);
   const [first, second, ...more] = bodies(log, "run-finished");
   assert.equal([first!.run, second!.run, ...more], runs);
-  assert.is(second!.reason, "text", "the session is usable");
+  assert.is(second!.reason, last, "the session is usable");
+  const used = [first, second].reduce((sum, end) => addUsage(sum, end!.usage), NO_USAGE);
+  assert.equal(state!.session.usage, used, "each step is counted once");
   assert.equal(state!.calls, []);
   assert.equal(violations(log), []);
   const calls = bodies(log, "message").flatMap(({ message }) =>
@@ -126,6 +128,23 @@ test(
     }
   },
 );
+
+test("a run ends at the session's budget after a kill at any commit", { limitMs: 250_000 }, async () => {
+  let at = 1;
+  for (; ; at++) {
+    const directory = temporaryDirectory();
+    const first = await life(directory, at, "restart-step", "-", "1");
+    const log = first === "killed" ? await life(directory, 0, "restart-step", "-", "1") : first;
+    if (log === "killed") throw new Error("killed without being told");
+    const { reason, steps, error } = check(log, directory, "error");
+    assert.equal([reason, steps, error?.code], ["error", 1, "over-budget"], `after commit ${at}`);
+    const ended = bodies(log, "run-finished").map(({ run }) => run);
+    const stopped = bodies(log, "budget-stopped").map(({ run }) => run);
+    assert.equal(stopped, ended, "it is said once for each run");
+    if (first !== "killed") break;
+  }
+  assert.ok(at > 6, `only ${at} commits`);
+});
 
 test("with the policy to stop, the run ends interrupted and the session is usable", async () => {
   const directory = temporaryDirectory();

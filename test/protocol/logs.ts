@@ -176,7 +176,13 @@ export function randomLog(numbers: readonly number[]): EventFrame[] {
         break;
       case 14: {
         const kind = n % 6;
-        if (kind === 0) add({ type: "compacted", upTo: Math.floor(log.length / 2), summary: text(n) });
+        if (kind === 0)
+          add({
+            type: "compacted",
+            upTo: Math.floor(log.length / 2),
+            summary: text(n),
+            ...(n % 4 ? { usage: USAGE } : {}),
+          });
         else if (kind === 1) add({ type: "session-updated", title: text(n) });
         else if (kind === 2)
           add({ type: "member-changed", user: `user${n % 3}`, role: n % 2 ? "viewer" : null });

@@ -140,6 +140,7 @@ test("enums: the same values in the same order", () => {
     Outcome: content.outcome,
     Verdict: content.verdict,
     FinishReason: content.finishReason,
+    BudgetUnit: content.budgetUnit,
     RunReason: content.runReason,
     PartKind: frames.partKind,
   };

@@ -208,6 +208,13 @@ const faults: Record<
     file: { auth: { mode: "jwt", jwt: { secret: "x", algorithms: ["none"] } } },
     expected: [/^haulout\.json: auth\.jwt\.algorithms\[0\]: .*"RS256"/],
   },
+  "prices and budgets that are none": {
+    file: { prices: { m: { input: -1, output: 1 } }, budgets: { session: { token: 5 } } },
+    expected: [
+      /^haulout\.json: prices\.m\.input: /,
+      'haulout.json: budgets.session: unknown key "token"; did you mean "tokens"?',
+    ],
+  },
   "a base path that is none": {
     file: { basePath: "/haulout/" },
     expected: [/^haulout\.json: basePath: a path like \/haulout/],
