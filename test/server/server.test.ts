@@ -86,12 +86,15 @@ test("refuses what cannot work, naming field and remedy, before anything is open
     host: "0.0.0.0",
     store: "postgres://db",
     redisUrl: "redis://cache",
+    budgets: { session: { cost: 1 } },
     agents: [{ name: "a" }, { name: "b", model: "openai:gpt" }],
     where: (field) => `haulout.json: ${field}`,
   });
   assert.equal(
     problems.map((line) => line.split(":", 2).join(":")),
-    ["host", "store", "redisUrl", "agents[1].model"].map((field) => `haulout.json: ${field}`),
+    ["host", "store", "redisUrl", "budgets.session.cost", "agents[1].model"].map(
+      (field) => `haulout.json: ${field}`,
+    ),
   );
   const auth = { mode: "token", tokens: [{ token: "t", user: "u" }] } as const;
   assert.equal(findProblems({ host: "0.0.0.0", auth }), []);
