@@ -5,16 +5,15 @@
  */
 import type { EntryBody, EventFrame } from "./entries.ts";
 import type { HistoryMessage, OpenCall, OpenRun, QueuedInput, SessionState } from "./frames.ts";
-import type { Content, MessagePart, OpenInvite, Role, SessionInfo, ToolPart, Usage } from "./content.ts";
+import type { Content, MessagePart, OpenInvite, Role, SessionInfo, ToolPart } from "./content.ts";
 import { answered, clocked, forgotten, notified, remembered } from "./waiting.ts";
 import { messageSize } from "./size.ts";
+import { addUsage, NO_USAGE, spent } from "./usage.ts";
 
 /** Messages that a state keeps even when they are older than the last compaction. */
 export const RETAIN_MESSAGES = 200;
 /** Bytes of messages that a state keeps; older ones are had by `history`. */
 export const RETAIN_BYTES = 4 * 1024 * 1024;
-
-export const NO_USAGE: Usage = { inputTokens: 0, outputTokens: 0 };
 
 /** The state after `entry`. The first entry (seq 1) needs no state before it. */
 export function fold(state: SessionState | undefined, entry: EventFrame): SessionState {
@@ -243,13 +242,6 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
   }
 }
 
-/** The session's total with what one more use of a model came to. */
-function spent(state: SessionState, usage: Usage | undefined): SessionState {
-  if (usage === undefined) return state;
-  const { session } = state;
-  return { ...state, session: { ...session, usage: addUsage(session.usage ?? NO_USAGE, usage) } };
-}
-
 function withInvites(
   state: SessionState,
   change: (invites: readonly OpenInvite[]) => readonly OpenInvite[],
@@ -369,19 +361,4 @@ function describe(state: SessionState, entry: EventFrame): SessionInfo {
     requests: state.requests.length,
     updatedAt: entry.at,
   };
-}
-
-export function addUsage(a: Usage, b: Usage): Usage {
-  const sum: Usage = {
-    inputTokens: a.inputTokens + b.inputTokens,
-    outputTokens: a.outputTokens + b.outputTokens,
-  };
-  if (a.cachedInputTokens !== undefined || b.cachedInputTokens !== undefined) {
-    sum.cachedInputTokens = (a.cachedInputTokens ?? 0) + (b.cachedInputTokens ?? 0);
-  }
-  if (a.reasoningTokens !== undefined || b.reasoningTokens !== undefined) {
-    sum.reasoningTokens = (a.reasoningTokens ?? 0) + (b.reasoningTokens ?? 0);
-  }
-  if (a.cost !== undefined || b.cost !== undefined) sum.cost = (a.cost ?? 0) + (b.cost ?? 0);
-  return sum;
 }

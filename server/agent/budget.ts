@@ -5,7 +5,7 @@
 import { z } from "zod";
 import type { BudgetUnit, Usage } from "../../protocol/content.ts";
 import type { EntryBodyOf } from "../../protocol/entries.ts";
-import { NO_USAGE } from "../../protocol/state.ts";
+import { NO_USAGE } from "../../protocol/usage.ts";
 
 const MILLION = 1_000_000;
 

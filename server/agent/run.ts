@@ -7,7 +7,7 @@ import type { EntryBody, EntryBodyOf } from "../../protocol/entries.ts";
 import type { Actor, FinishReason, Message, RunReason, Usage } from "../../protocol/content.ts";
 import type { HistoryMessage, OpenCall, SessionState } from "../../protocol/frames.ts";
 import { newId } from "../../protocol/ids.ts";
-import { addUsage, NO_USAGE } from "../../protocol/state.ts";
+import { addUsage, NO_USAGE } from "../../protocol/usage.ts";
 import { ModelError } from "../model/model.ts";
 import type { ModelPart } from "../model/model.ts";
 import { MAX_ATTEMPTS, orAbort, pauseBefore } from "./asking.ts";

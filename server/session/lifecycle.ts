@@ -6,7 +6,7 @@ import type { EntryBody } from "../../protocol/entries.ts";
 import type { Actor, Message, RunReason } from "../../protocol/content.ts";
 import type { QueuedInput, SessionState } from "../../protocol/frames.ts";
 import { newId } from "../../protocol/ids.ts";
-import { NO_USAGE } from "../../protocol/state.ts";
+import { NO_USAGE } from "../../protocol/usage.ts";
 import type { Agent } from "../agent/agent.ts";
 import { contentParts } from "../agent/prompt.ts";
 import type { RunContext } from "../agent/context.ts";

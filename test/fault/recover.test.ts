@@ -6,7 +6,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { EntryBodyOf, EntryType, EventFrame } from "../../protocol/entries.ts";
-import { addUsage, fold, NO_USAGE } from "../../protocol/state.ts";
+import { fold } from "../../protocol/state.ts";
+import { addUsage, NO_USAGE } from "../../protocol/usage.ts";
 import type { SessionState } from "../../protocol/frames.ts";
 import { violations } from "../server/agent/rules.ts";
 import { spawnNode, temporaryDirectory } from "../support/process.ts";

@@ -344,26 +344,6 @@ test("step-finished counts the step and adds its usage", () => {
   assert.equal(two.run?.usage, { inputTokens: 4, outputTokens: 2, reasoningTokens: 1 });
 });
 
-test("a session's usage is that of all its finished steps and summaries, of any run or none", () => {
-  const usage = { inputTokens: 2, outputTokens: 1 };
-  const finished = { type: "step-finished", run: "run_1", step: 1, finishReason: "stop" } as const;
-  const running = foldAll(RUNNING);
-  assert.is(running.session.usage, undefined);
-  const one = after(running, { ...finished, usage: { ...usage, cost: 7 } });
-  assert.equal(one.session.usage, { ...usage, cost: 7 });
-  const summed = after(one, { type: "compacted", upTo: 1, summary: "x", usage });
-  assert.equal(summed.session.usage, { inputTokens: 4, outputTokens: 2, cost: 7 });
-  assert.equal(summed.run?.usage, { ...usage, cost: 7 }, "not of the run");
-  unchanged(summed, after(summed, { type: "compacted", upTo: 1, summary: "x" }));
-  unchanged(summed, after(summed, { ...finished, run: "other", usage }));
-});
-
-test("budget-stopped changes nothing by itself", () => {
-  const running = foldAll(RUNNING);
-  const body = { type: "budget-stopped", run: "run_1", scope: "session", unit: "tokens" } as const;
-  unchanged(running, after(running, { ...body, limit: 1, spent: 2 }));
-});
-
 test("cancel-requested marks the run with its seq", () => {
   assert.is(after(foldAll(RUNNING), { type: "cancel-requested", run: "run_1" }).run?.cancelRequested, 6);
 });
