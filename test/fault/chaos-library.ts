@@ -21,6 +21,7 @@ export class LibraryClient implements ChaosClient {
   /** Text by message and part, as the deltas tell it. */
   readonly #shown = new Map<string, Map<number, string>>();
   #state: SessionState | undefined;
+  #closed = false;
 
   constructor(options: ClientOptions, watcher: Watcher) {
     this.name = options.name;
@@ -28,6 +29,9 @@ export class LibraryClient implements ChaosClient {
     this.session = options.session;
     const { url, encoding, user } = options;
     this.#client = connect({ url, encoding, user: { id: user } });
+    this.#client.on("status", ({ state, reason }) => {
+      if (state === "closed" && !this.#closed) this.#faults.push(`${this.name}: gave up: ${reason}`);
+    });
     this.#client.on("error", (error) => this.#faults.push(`${this.name}: ${error.message}`));
     this.#handle = this.#attach(watcher);
     this.#handle.catch((error: unknown) => this.#faults.push(`${this.name}: ${String(error)}`));
@@ -73,6 +77,7 @@ export class LibraryClient implements ChaosClient {
   }
 
   close(): void {
+    this.#closed = true;
     this.#client.close();
   }
 
@@ -115,7 +120,10 @@ export class LibraryClient implements ChaosClient {
     const texts = event.message.parts.flatMap((part) => ("text" in part ? [part.text] : []));
     const shown = [...(this.#shown.get(event.message.id)?.values() ?? [])];
     for (const text of shown) {
-      const known = texts.some((whole) => whole.startsWith(text));
+      // After a crash what was kept of it is committed, when its run had been cancelled.
+      const known = texts.some(
+        (whole) => whole.startsWith(text) || (event.incomplete === true && text.startsWith(whole)),
+      );
       if (!known) this.#faults.push(`${this.name}: shown ${JSON.stringify(text)}, which was not committed`);
     }
     this.#shown.delete(event.message.id);

@@ -36,6 +36,7 @@ export const mixedSuite: ChaosSuite = {
       const pending = world?.players.flatMap((player) => [...player.pending]) ?? [];
       const problems = [
         ...(world?.problems ?? []),
+        ...(world?.players.flatMap(({ client }) => client.view().faults) ?? []),
         ...pending.map(({ client, asked }) => `${client} waits for the answer to ${JSON.stringify(asked)}`),
         (error as Error).stack ?? String(error),
       ];
