@@ -196,6 +196,8 @@ function chooseProtocol(offered: Set<string>): string | false {
 
 function refuse(socket: Duplex, [status, , text]: Refusal): void {
   socket.on("error", () => socket.destroy());
+  // A peer that does not hang up would hold the socket, and with it a stop, for ever.
+  socket.once("finish", () => socket.destroy());
   const retry = status.startsWith("503") ? "Retry-After: 1\r\n" : "";
   socket.end(
     `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n${retry}` +

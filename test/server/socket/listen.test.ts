@@ -2,6 +2,7 @@
  * The door: Host and Origin against rebinding, draining, paths, the cap on sockets without a hello, and the goodbye.
  * Requests are written by hand, because clients do not let one choose these headers.
  */
+import { once } from "node:events";
 import { connect } from "node:net";
 import { hostAllowed, isLoopback, originAllowed, type Asked } from "../../../server/socket/origin.ts";
 import { assert, suite } from "../../support/suite.ts";
@@ -122,6 +123,25 @@ test("a node that takes nobody answers 503, and says when to try again", async (
   const answer = await ask(server.port, "/ws", { Host: "localhost" });
   assert.match(answer, /^HTTP\/1\.1 503 /);
   assert.match(answer, /\r\nRetry-After: 1\r\n/);
+});
+
+test("who is refused and does not hang up keeps no server from stopping", async () => {
+  const stopping = await Server.start();
+  stopping.refusing = "The server stops.";
+  const socket = connect({ port: stopping.port, host: "127.0.0.1", allowHalfOpen: true });
+  socket.on("error", () => undefined);
+  const ended = once(socket, "end");
+  let answer = "";
+  socket.on("data", (data) => (answer += data.toString("latin1")));
+  const key = Buffer.alloc(16).toString("base64");
+  socket.write(
+    `GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+      `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`,
+  );
+  await ended;
+  assert.match(answer, /^HTTP\/1\.1 503 [^]*The server stops\.\n$/);
+  await stopping.stop();
+  socket.destroy();
 });
 
 test("sockets of one address without a hello can be capped; saying hello makes room", async () => {
