@@ -7,7 +7,8 @@ import type { EntryBody } from "../../protocol/entries.ts";
 import type { Effect, JsonValue } from "../../protocol/content.ts";
 import type { HistoryMessage, OpenCall } from "../../protocol/frames.ts";
 import { prepareCall } from "../tool/call.ts";
-import type { CallRequest, PreparedCall } from "../tool/context.ts";
+import type { CallEntries, CallRequest, CallStep, PreparedCall } from "../tool/context.ts";
+import { Inbox } from "../tool/inbox.ts";
 import type { RegisteredTool } from "../tool/registry.ts";
 import { SERVER_SCOPE } from "../tool/registry.ts";
 import { cleanText } from "./clean.ts";
@@ -17,6 +18,8 @@ import type { AskedCall } from "./draft.ts";
 import { askFirst, faultOf, resumeAsked } from "./people.ts";
 
 const MAX_FAULT_TEXT = 4096;
+/** Calls whose entries share one append: their outputs may be of the size of a payload each. */
+const MAX_TOGETHER = 16;
 
 /** The calls of a committed message that have no outcome yet, to go on where the log ends. */
 export function resumeCalls(
@@ -112,49 +115,76 @@ export async function* executeCalls(
   if (go) yield* runCalls(context, prepared, closing);
 }
 
-/** Runs calls whose dispatches are committed, side by side; the last result closes the step. */
+type Running = ReturnType<PreparedCall["run"]>;
+type Advance =
+  | { readonly generator: Running; readonly result: Awaited<ReturnType<Running["next"]>> }
+  | { readonly generator: Running; readonly error: unknown };
+
+/**
+ * Runs calls whose dispatches are committed, side by side; the last result closes the step. What several of them have to
+ * say while an append is under way goes into the next one together.
+ */
 export async function* runCalls(
   context: RunContext,
   prepared: readonly PreparedCall[],
   closing: () => EntryBody[],
 ): AsyncGenerator<RunOutput, void> {
-  type Running = ReturnType<PreparedCall["run"]>;
-  type Advance = { generator: Running; result: Awaited<ReturnType<Running["next"]>> };
-  const running = new Map<Running, Promise<Advance>>();
+  const running = new Set<Running>();
+  const ready = new Inbox<Advance>();
   const advance = (generator: Running): void => {
-    running.set(
-      generator,
-      generator.next().then((result) => ({ generator, result })),
+    generator.next().then(
+      (result) => ready.push({ generator, result }),
+      (error: unknown) => ready.push({ generator, error }),
     );
   };
   try {
-    for (const ready of prepared) advance(ready.run(context.end, context.stop));
+    for (const call of prepared) running.add(call.run(context.end, context.stop));
+    for (const generator of running) advance(generator);
     let open = prepared.length;
+    let left: Advance | undefined;
     while (running.size > 0) {
-      const { generator, result } = await Promise.race(running.values());
-      if (result.done) {
-        running.delete(generator);
+      const next: Advance = left ?? (await ready.next());
+      left = undefined;
+      if ("error" in next) throw next.error;
+      if (next.result.done) {
+        running.delete(next.generator);
         continue;
       }
       if (context.stop.aborted) return;
-      const { value } = result;
-      const { entries: read, ...told } =
-        Array.isArray(value) || typeof value === "function" ? { entries: value } : value;
+      const first = next.result.value;
+      const together = [next.generator];
+      const values: CallStep[] = [first];
+      while (isPlain(first) && together.length < MAX_TOGETHER && ready.waiting > 0) {
+        left = await ready.next();
+        if ("error" in left || left.result.done || !isPlain(left.result.value)) break;
+        together.push(left.generator);
+        values.push(left.result.value);
+        left = undefined;
+      }
       yield {
         type: "commit",
-        ...told,
+        ...(isPlain(first) ? {} : first),
         entries: () => {
-          const entries = typeof read === "function" ? read() : read;
-          if (entries.some((entry) => entry.type === "tool-result")) open--;
+          const entries = values.flatMap((value) => {
+            const read = isPlain(value) ? value : value.entries;
+            const own = typeof read === "function" ? read() : read;
+            if (own.some((entry) => entry.type === "tool-result")) open--;
+            return own;
+          });
           return open === 0 ? [...entries, ...closing()] : entries;
         },
       };
-      advance(generator);
+      for (const generator of together) advance(generator);
     }
   } finally {
     // A call whose entries were not committed gives back what it holds.
-    for (const generator of running.keys()) void generator.return();
+    for (const generator of running) void generator.return();
   }
+}
+
+/** Entries that nobody must be told about; such may share an append. */
+function isPlain(value: CallStep): value is CallEntries {
+  return Array.isArray(value) || typeof value === "function";
 }
 
 /** The outcome of a call that cannot be dispatched at all. */

@@ -259,8 +259,8 @@ export function prepareCall(
             }
             // Of an attempt before the restart its provider knows the deadline of then.
             const told = event.attempt > (from?.attempt ?? 0) ? deadlineAt : (from?.deadlineAt ?? deadlineAt);
-            if (code === "timeout" && now() >= told && !cancelling) {
-              // The provider noticed the deadline before we did: it has one name.
+            if ((code === "timeout" || code === "cancelled") && now() >= told && !cancelling) {
+              // The provider noticed the deadline before we did, or a process that is gone told it: it has one name.
               ticket.late.push({ host, reference });
               last = [...pending.splice(0), ended(timedOut(specification.timeoutMs))];
               break outcome;

@@ -2,9 +2,12 @@
  * Several attempts of one call, and what their providers still say of each: what ends the call and what does not, and that
  * one deadline has one name. Clocks are the test's.
  */
+import { decodeTrusted } from "../../../protocol/codec.ts";
+import type { EventFrame } from "../../../protocol/entries.ts";
 import { Clock, closeRuntimes } from "../../support/runtime.ts";
 import { assert, suite } from "../../support/suite.ts";
 import { until } from "../../support/wait.ts";
+import { TestStore } from "../session/stores.ts";
 import { callsOf, TestProvider, tool } from "./provider.ts";
 
 const test = suite("attempts of a call");
@@ -108,6 +111,35 @@ test("a call that pauses is cancelled at once, and goes at once to another provi
     assert.is(result?.outcome, cancelled ? "cancelled" : "ok");
     assert.is(a.calls.length, 1);
   }
+});
+
+test("results that come while one is being written share the next append, in their order", async () => {
+  const store = new TestStore();
+  const appended: number[] = [];
+  const append = store.append.bind(store);
+  store.append = (batch) => {
+    for (const { entries } of batch) {
+      const results = entries.filter(
+        (bytes) => (decodeTrusted(bytes) as EventFrame).event.type === "tool-result",
+      );
+      if (results.length > 0) appended.push(results.length);
+    }
+    return append(batch);
+  };
+  const run = await callsOf({ store, times: 4 });
+  const [a] = run.by;
+  const calls = [await a.nextCall(), await a.nextCall(), await a.nextCall(), await a.nextCall()];
+  const held = store.holdNext();
+  a.result(calls[2]!, 2);
+  const letGo = await held;
+  for (const at of [3, 0, 1]) a.result(calls[at]!, at);
+  await new Promise(setImmediate);
+  letGo();
+  assert.equal(
+    (await run.ended()).map(({ output }) => output),
+    [2, 3, 0, 1],
+  );
+  assert.equal(appended, [1, 3]);
 });
 
 test.run();

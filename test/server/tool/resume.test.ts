@@ -137,21 +137,23 @@ test("a once call whose result is here is not forgotten while the log is asked a
   assert.equal(host.acks, ["1 stored"]);
 });
 
-test("a provider that timed out while the server was away says no more than that", async () => {
-  const { make, host, router, provider, reference, cancel, stop } = resumed({
-    state: "dispatched",
-    attempt: 2,
-    provider: "prv_b",
-    deadlineAt: new Clock().now() - 1,
+for (const code of ["timeout", "cancelled"]) {
+  test(`a provider that says ${code} of a deadline over which the server was away says no more than that`, async () => {
+    const { make, host, router, provider, reference, cancel, stop } = resumed({
+      state: "dispatched",
+      attempt: 2,
+      provider: "prv_b",
+      deadlineAt: new Clock().now() - 1,
+    });
+    const run = make().run(cancel.signal, stop.signal);
+    const ended = entriesOf(run);
+    router.result(provider, host, { ...reference, attempt: 2 }, { error: { code, message: "" } });
+    const result = (await ended).at(-1);
+    assert.ok(result?.type === "tool-result" && result.outcome === "timeout");
+    await run.next();
+    assert.equal(host.acks, ["2 stale"]);
   });
-  const run = make().run(cancel.signal, stop.signal);
-  const ended = entriesOf(run);
-  router.result(provider, host, { ...reference, attempt: 2 }, { error: { code: "timeout", message: "" } });
-  const result = (await ended).at(-1);
-  assert.ok(result?.type === "tool-result" && result.outcome === "timeout");
-  await run.next();
-  assert.equal(host.acks, ["2 stale"]);
-});
+}
 
 test("a result whose append failed counts when the call is taken up again", async () => {
   const { make, host, router, reference, cancel, stop } = resumed({
