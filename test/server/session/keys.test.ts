@@ -96,6 +96,7 @@ test("a repeat is answered when the input was edited, with the words of then", a
   });
   const session = await runtime.session();
   await runtime.send(session, "first");
+  await runtime.entry(session, "run-started");
   const sent = await runtime.send(session, "teh second", { key: "k1" });
   await runtime.runtime.registry.with(session, (held) =>
     commands.editInput(held, caller("ada"), sent.input, "the second"),
