@@ -2,12 +2,12 @@
  * `haulout watch`: the entries of a session, or of all that run, as readable lines. Owns the form of a line; it sends
  * nothing but what watching needs.
  */
-import { setTimeout as wait } from "node:timers/promises";
 import type { SessionInfo } from "../../protocol/content.ts";
 import type { EventFrame } from "../../protocol/entries.ts";
 import type { ProtocolError } from "../../protocol/errors.ts";
 import type { Client } from "../client.ts";
 import type { SessionHandle } from "../session.ts";
+import type { Watching } from "../watching.ts";
 import { textOf } from "./conversation.ts";
 import { COMMON_HELP, connectAs, firstOnline, parse, reportConnection } from "./options.ts";
 import type { CommonOptions } from "./options.ts";
@@ -19,14 +19,13 @@ const HELP = `usage: haulout watch [SESSION] [options]
 
 With a session: prints its entries, from the first one on, as they are in its log.
 Without: lists the sessions that you may see and prints what happens in them from now on, in new ones too (in the 50
-last used; looked up every 2 s, for there is no feed of all sessions yet).
+last used).
 
   --new          with a session: only what happens from now on
 ${COMMON_HELP}
 `;
 
 const MOST = 50;
-const LOOK_EVERY_MS = 2_000;
 
 export async function watch(args: string[]): Promise<number> {
   const { common, positionals, values } = parse(args, { new: { type: "boolean" } } as const, 1);
@@ -36,10 +35,10 @@ export async function watch(args: string[]): Promise<number> {
   }
   const client = connectAs(common);
   if (!common.json) reportConnection(client, plainOutput(process.stdout, process.stderr));
-  const stop = new AbortController();
+  let over = false;
   const closed = new Promise<number>((resolve) => {
     client.on("status", ({ state, reason }) => {
-      if (state !== "closed" || stop.signal.aborted) return;
+      if (state !== "closed" || over) return;
       process.stderr.write(`closed: ${oneLine(reason ?? "")}\n`);
       resolve(1);
     });
@@ -49,11 +48,11 @@ export async function watch(args: string[]): Promise<number> {
     const [session] = positionals;
     const watching =
       session === undefined
-        ? watchAll(client, common, stop.signal)
+        ? new All(client, common).ended
         : watchOne(client, common, session, values["new"] === true);
     return await Promise.race([untilSignal(), closed, watching]);
   } finally {
-    stop.abort();
+    over = true;
     client.close();
   }
 }
@@ -71,38 +70,76 @@ async function watchOne(
   throw error;
 }
 
-async function watchAll(client: Client, common: CommonOptions, signal: AbortSignal): Promise<number> {
-  const began = Date.now();
-  const watched = new Map<string, SessionHandle>();
-  for (let first = true; ; first = false) {
-    const { items, cursor } = await client.listSessions({ limit: MOST }, { timeoutMs: Infinity });
-    if (first && !common.json) introduce(items, cursor !== undefined);
-    const listed = new Set(items.map((item) => item.id));
-    for (const [id, handle] of watched) {
-      if (listed.has(id)) continue;
-      handle.detach();
-      watched.delete(id);
+/** The sessions of the feed: those used last are attached, those that begin are shown from their first entry. */
+class All {
+  /** Rejects when the server refuses the feed. */
+  readonly ended: Promise<never>;
+  readonly #client: Client;
+  readonly #common: CommonOptions;
+  readonly #watching: Watching;
+  /** Attached or about to be, the last used last. */
+  readonly #shown = new Map<string, SessionHandle | undefined>();
+  /** A session that was made since, and was not listed, is new. */
+  #listedUpTo: number | undefined;
+
+  constructor(client: Client, common: CommonOptions) {
+    this.#client = client;
+    this.#common = common;
+    this.#watching = client.watch({ sessions: {}, maxListed: MOST });
+    this.#watching.on("listed", () => this.#listed());
+    this.#watching.on("session", (id, info) => {
+      if (this.#listedUpTo === undefined) return;
+      if (info === undefined) this.#hide(id);
+      else this.#show(info);
+    });
+    this.ended = new Promise((_, reject) => this.#watching.on("ended", reject));
+  }
+
+  #listed(): void {
+    const { sessions } = this.#watching;
+    const items = [...sessions.values()].sort((a, b) => a.updatedAt - b.updatedAt).slice(-MOST);
+    const first = this.#listedUpTo === undefined;
+    if (first) {
+      if (!this.#common.json) introduce(items.toReversed());
+      this.#listedUpTo = Math.max(0, ...items.map(({ updatedAt }) => updatedAt));
     }
-    for (const item of items) {
-      if (watched.get(item.id)?.ended === undefined && watched.has(item.id)) continue;
-      // One that began while we watch is shown from its beginning.
-      const from = item.createdAt > began && !first ? { after: { epoch: 0, seq: 0 } } : { tail: 0 };
-      const handle = await client.attach(item.id, from).catch(() => undefined);
-      if (handle === undefined) continue;
-      watched.set(item.id, handle);
-      if (common.json) continue;
-      handle.on(
-        "entry",
-        (entry) => void process.stdout.write(`${oneLine(entry.session, 64)} ${lineOf(entry)}\n`),
-      );
+    for (const id of this.#shown.keys()) if (!sessions.has(id)) this.#hide(id);
+    for (const item of items) this.#show(item, first);
+  }
+
+  #show(info: SessionInfo, listed = false): void {
+    const { id } = info;
+    const handle = this.#shown.get(id);
+    const known = this.#shown.delete(id);
+    this.#shown.set(id, handle);
+    if (!known) void this.#attach(id, !listed && info.createdAt >= this.#listedUpTo!);
+    for (const [oldest] of this.#shown) {
+      if (this.#shown.size <= MOST) return;
+      this.#hide(oldest);
     }
-    await wait(LOOK_EVERY_MS, undefined, { signal });
+  }
+
+  #hide(id: string): void {
+    this.#shown.get(id)?.detach();
+    this.#shown.delete(id);
+  }
+
+  async #attach(id: string, isNew: boolean): Promise<void> {
+    const from = isNew ? { after: { epoch: 0, seq: 0 } } : { tail: 0 };
+    const handle = await this.#client.attach(id, from).catch(() => undefined);
+    // Gone meanwhile, or not to be read: the feed has said so, or will.
+    if (handle === undefined) return void this.#shown.delete(id);
+    if (!this.#shown.has(id)) return handle.detach();
+    if (this.#shown.get(id) !== undefined) return;
+    this.#shown.set(id, handle);
+    if (this.#common.json) return;
+    handle.on("entry", (entry) => void process.stdout.write(`${oneLine(id, 64)} ${lineOf(entry)}\n`));
   }
 }
 
-function introduce(items: readonly SessionInfo[], more: boolean): void {
+function introduce(items: readonly SessionInfo[]): void {
   const running = items.filter((item) => item.state === "running" || item.state === "waiting");
-  const which = more ? `the ${items.length} sessions last used` : `${items.length} sessions`;
+  const which = items.length < MOST ? `${items.length} sessions` : `the ${MOST} sessions last used`;
   process.stdout.write(`watching ${which}, ${running.length} running\n`);
   for (const item of running) {
     process.stdout.write(`  ${oneLine(item.id, 64)} ${nameOf(item.agent)} ${oneLine(item.title ?? "")}\n`);
