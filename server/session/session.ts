@@ -157,9 +157,9 @@ export class Session {
       throw new ProtocolError("unavailable", "the session is being taken over", { retryAfterMs: 100 });
     }
     this.#grant = claimed;
-    // A run that this process does not drive was left open by another: whoever claims it first recovers it.
-    if (this.state.run !== undefined)
-      this.background(() => this.slot.recover(), "an open run could not be recovered");
+    // What is open was left by another, and nobody looks for it any more now that it has an owner.
+    if (this.state.run !== undefined || this.state.queue.length > 0)
+      this.background(() => this.slot.recover(), "what was left open could not be recovered");
     return claimed;
   }
 

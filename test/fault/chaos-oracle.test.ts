@@ -197,6 +197,12 @@ const PLANTED: readonly [what: string, rule: string, plant: (left: Left) => unkn
   ],
   ["an output that nobody made", "calls", (left) => left.journal.splice(1), /nobody executed it/],
   [
+    "an output other than the one that was made",
+    "calls",
+    (left) => (left.journal[1] = { ...left.journal[1], output: "other" } as Line),
+    /has another output/,
+  ],
+  [
     "a result that was stored and does not count",
     "calls",
     (left) =>

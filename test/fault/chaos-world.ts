@@ -176,9 +176,13 @@ export class ChaosWorld implements Watcher {
     this.#started(await this.#server.again());
     for (const link of this.links) link.target(this.#server.port);
     this.#up.resolve();
+    await this.#ready();
+    this.#readyAt = performance.now();
+  }
+
+  async #ready(): Promise<void> {
     const { http } = this.#server;
     await until(async () => (await fetch(`${http}/readyz`)).status === 200, PATIENCE_MS, "readyz");
-    this.#readyAt = performance.now();
   }
 
   #started(server: TestServer): void {
@@ -193,6 +197,8 @@ export class ChaosWorld implements Watcher {
 
   /** Waits until everything is answered and shown, and collects what the oracle judges. */
   async rest(): Promise<Evidence> {
+    // The store may still be coming back from the last fault of its disk.
+    await this.#ready();
     const wire = await Wire.connect(this.#server.url);
     for (const session of await sessionsOf(wire)) {
       const reader = Reader.fromStart(session);

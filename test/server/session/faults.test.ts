@@ -3,6 +3,7 @@
  * and the work goes on by itself when the store does. The store's fault is planted around the real one.
  */
 import { ProtocolError } from "../../../protocol/errors.ts";
+import { update } from "../../../server/session/commands.ts";
 import { CommitQueue } from "../../../server/store/commit.ts";
 import type { AppendItem, AppendResult } from "../../../server/store/store.ts";
 import { StoreUnavailableError } from "../../../server/store/store.ts";
@@ -10,6 +11,7 @@ import { decodeTrusted } from "../../../protocol/codec.ts";
 import type { EntryType, EventFrame } from "../../../protocol/entries.ts";
 import {
   bodiesOf,
+  caller,
   calls,
   closeRuntimes,
   finishes,
@@ -53,6 +55,18 @@ async function idle(runtime: TestRuntime, session: string): Promise<void> {
 async function refused(promise: Promise<unknown>): Promise<ProtocolError> {
   return (await assert.rejects(promise, ProtocolError)) as ProtocolError;
 }
+
+test("an input that waits in a session which a command takes over is answered, though no recovery finds it", async () => {
+  const store = new TestStore();
+  const runtime = await startRuntime({ store, model: new TestModel([says("well"), finishes()]) });
+  const session = await runtime.session();
+  store.hideOrphans(true);
+  store.failNext("not written", brings("run-started"));
+  const { input } = await runtime.send(session, "hello");
+  await until(() => runtime.runtime.registry.peek(session)?.dropped !== false, 15_000, "the session to be lost");
+  await runtime.runtime.registry.with(session, (held) => update(held, caller("ada"), { title: "taken" }));
+  assert.is((await runtime.endOf(session, input)).reason, "text");
+});
 
 for (const fault of FAULTS) {
   test(`a send whose append is ${fault}: unavailable, and the repeat is one send`, async () => {

@@ -1,5 +1,5 @@
 /**
- * The memory store with a hand on its appends: the test holds them, or loses their answer. What is held or lost is the
+ * The memory store with a hand on its appends: the test holds them, or loses their answer, or hides what recovery looks for. What is held or lost is the
  * call around the real store; the store itself is the one that embedders use.
  */
 import { MemoryStore } from "../../../server/store/memory.ts";
@@ -13,6 +13,7 @@ export class TestStore extends MemoryStore {
   #fault: Fault | undefined;
   #wanted: (batch: readonly AppendItem[]) => boolean = () => true;
   #reads = Infinity;
+  #hidden = false;
   #gate: { arrived: Deferred<void>; open: Deferred<void> } | undefined;
 
   /** The next append (that the test wants) comes to nothing certain. */
@@ -29,6 +30,15 @@ export class TestStore extends MemoryStore {
   override read(...given: Parameters<MemoryStore["read"]>): Promise<StoredEntry[]> {
     if (this.#reads-- > 0) return super.read(...given);
     return Promise.reject(new StoreUnavailableError("the disk is gone"));
+  }
+
+  /** Whether recovery finds nothing to do. */
+  hideOrphans(hidden: boolean): void {
+    this.#hidden = hidden;
+  }
+
+  override orphans(limit: number): Promise<string[]> {
+    return this.#hidden ? Promise.resolve([]) : super.orphans(limit);
   }
 
   /** Holds the next append; resolves when it is there, with the way to let it go on. */
