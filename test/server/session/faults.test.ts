@@ -63,7 +63,11 @@ test("an input that waits in a session which a command takes over is answered, t
   store.hideOrphans(true);
   store.failNext("not written", brings("run-started"));
   const { input } = await runtime.send(session, "hello");
-  await until(() => runtime.runtime.registry.peek(session)?.dropped !== false, 15_000, "the session to be lost");
+  await until(
+    () => runtime.runtime.registry.peek(session)?.dropped !== false,
+    15_000,
+    "the session to be lost",
+  );
   await runtime.runtime.registry.with(session, (held) => update(held, caller("ada"), { title: "taken" }));
   assert.is((await runtime.endOf(session, input)).reason, "text");
 });
