@@ -225,6 +225,11 @@ export class Client implements AsyncDisposable {
     return this.request("listTools", page, options);
   }
 
+  /** What was used in one's own name, or, with the right `admin`, in another user's; by UTC day for the last month. */
+  usage(of: FieldsOf<"usage"> = {}, options?: RequestOptions): Promise<ResultOf<"usage">> {
+    return this.request("usage", of, options);
+  }
+
   /** A page of messages, oldest first: the newest ones, or with the `cursor` of a page those before it. */
   history(page: FieldsOf<"history">, options?: RequestOptions): Promise<ResultOf<"history">> {
     return this.request("history", page, options);

@@ -7,7 +7,7 @@ import { crc32 } from "node:zlib";
 import { z } from "zod";
 import { decodeTrusted, encodeFrame } from "./codec.ts";
 import { id, milliseconds, sessionId } from "./content.ts";
-import { backedUp, type BackedUp } from "./frames.ts";
+import { backedUp, tally, type BackedUp, type Tally } from "./lists.ts";
 
 export const BACKUP_VERSION = 1;
 export const EXPORT_VERSION = 1;
@@ -66,20 +66,28 @@ export function readHeader<T extends { format: string; version: number }>(
   throw new Error(`${what.name}: ${issue?.path.join(".")}: ${issue?.message}`);
 }
 
-const Kind = { entry: 1, end: 2 } as const;
+const Kind = { entry: 1, end: 2, tally: 3 } as const;
 const HEADER = 9;
 /** A frame and then some: what says more is damaged. */
 const MAX_RECORD = 2 * 1024 * 1024;
 
-/** An entry's frame, as bytes; or that a session is complete or was deleted. */
-export type ArchiveRecord = { readonly entry: Uint8Array } | { readonly end: BackedUp };
+/** An entry's frame, as bytes; that a session is complete or was deleted; or, after all sessions, what a user used. */
+export type ArchiveRecord =
+  | { readonly entry: Uint8Array }
+  | { readonly end: BackedUp }
+  | { readonly tally: Tally };
 
 /** length(u32) of the body, CRC32(u32) over kind and body, kind(u8), body; integers big-endian. */
 export function encodeRecord(record: ArchiveRecord): Uint8Array {
-  const body = "entry" in record ? record.entry : encodeFrame(record.end);
+  const [kind, body] =
+    "entry" in record
+      ? [Kind.entry, record.entry]
+      : "end" in record
+        ? [Kind.end, encodeFrame(record.end)]
+        : [Kind.tally, encodeFrame(record.tally)];
   const bytes = new Uint8Array(HEADER + body.byteLength);
   const view = new DataView(bytes.buffer);
-  bytes[8] = "entry" in record ? Kind.entry : Kind.end;
+  bytes[8] = kind;
   bytes.set(body, HEADER);
   view.setUint32(0, body.byteLength);
   view.setUint32(4, crc32(bytes.subarray(8)));
@@ -104,6 +112,7 @@ export async function* readRecords(pieces: AsyncIterable<Uint8Array>): AsyncGene
       const body = rest.subarray(HEADER, end);
       if (rest[8] === Kind.entry) yield { entry: body };
       else if (rest[8] === Kind.end) yield { end: backedUp.parse(decodeTrusted(body)) };
+      else if (rest[8] === Kind.tally) yield { tally: tally.parse(decodeTrusted(body)) };
       else throw damaged(`is of an unknown kind`);
       rest = rest.subarray(end);
       at += end;

@@ -63,6 +63,9 @@ export type Usage = z.infer<typeof usage>;
 /** What a budget is counted in. */
 export const budgetUnit = z.enum(["tokens", "cost"]);
 export type BudgetUnit = z.infer<typeof budgetUnit>;
+/** Whose use of models a budget bounds: a session's, a user's in all, or a user's on one UTC day. */
+export const budgetScope = z.enum(["session", "user", "user-day"]);
+export type BudgetScope = z.infer<typeof budgetScope>;
 
 // --- Message parts: the shapes of the AI SDK's UIMessage ---
 

@@ -6,6 +6,7 @@
 import { z } from "zod";
 import {
   actor,
+  budgetScope,
   budgetUnit,
   callError,
   content,
@@ -165,7 +166,7 @@ export const entryBodies = {
   "budget-stopped": z.object({
     type: z.literal("budget-stopped"),
     run: id,
-    scope: z.literal("session"),
+    scope: budgetScope,
     unit: budgetUnit,
     limit: z.int().min(0),
     spent: z.int().min(0),

@@ -21,12 +21,23 @@ import {
   sessionInfo,
   toolName,
   toolSpecification,
+  usage,
   userId,
   verdict,
 } from "./content.ts";
 import { ERROR_CODES } from "./errors.ts";
 import { remember } from "./people.ts";
-import { backedUp, importedEntry, listedAgent, listedRequest, listedTool, sessionFilter } from "./lists.ts";
+import {
+  backedUp,
+  dayUsage,
+  importedEntry,
+  listedAgent,
+  listedRequest,
+  listedTool,
+  sessionFilter,
+  tally,
+  userBudget,
+} from "./lists.ts";
 import { historyMessage, partial, partKind, sessionState } from "./standing.ts";
 import { MAX_TAIL } from "./version.ts";
 
@@ -146,6 +157,7 @@ export const requests = {
     viewing: id.optional(),
   }),
   refreshToken: request("refreshToken", { token: z.string().max(8192) }),
+  usage: request("usage", { user: userId.optional() }),
   backup: request("backup", { cursor: cursor.optional() }),
   importEntries: request("importEntries", {
     session: sessionId,
@@ -357,7 +369,12 @@ export const results = {
   join: z.object({ session: sessionId, role, seq }),
   setPresence: z.object({}),
   refreshToken: z.object({}),
-  backup: z.object({ sessions: z.array(backedUp), cursor: cursor.optional() }),
+  usage: z.object({ user: id, total: usage, days: z.array(dayUsage), budget: userBudget.optional() }),
+  backup: z.object({
+    sessions: z.array(backedUp),
+    tallies: z.array(tally).optional(),
+    cursor: cursor.optional(),
+  }),
   importEntries: committed,
 } as const satisfies Record<Exclude<RequestType, "hello">, z.ZodType>;
 export type ResultOf<T extends keyof typeof results> = z.infer<(typeof results)[T]>;

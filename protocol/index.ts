@@ -10,6 +10,7 @@ export type {
   ClientFrameInputOf,
   ClientFrameOf,
   ClientFrameType,
+  DayUsage,
   HistoryMessage,
   ListedAgent,
   ListedTool,
@@ -26,6 +27,8 @@ export type {
   ServerFrameOf,
   ServerFrameType,
   SessionState,
+  Tally,
+  UserBudget,
 } from "./frames.ts";
 export {
   decodeBinary,
@@ -43,6 +46,6 @@ export type { IdPrefix } from "./ids.ts";
 export { checkJsonValue, scanJson, scanMsgpack } from "./scan.ts";
 export { cut, fold, RETAIN_BYTES, RETAIN_MESSAGES, roleOf } from "./state.ts";
 export { messageSize } from "./size.ts";
-export { addUsage, NO_USAGE } from "./usage.ts";
+export { addUsage, dayOf, NO_USAGE } from "./usage.ts";
 export { checkPayload, cutText, measure, toJsonValue } from "./values.ts";
 export * from "./version.ts";

@@ -14,6 +14,8 @@ import {
   seq,
   sessionId,
   toolName,
+  usage,
+  userId,
 } from "./content.ts";
 import { openRequest } from "./standing.ts";
 
@@ -73,6 +75,15 @@ export const backedUp = z.object({
   damaged: z.literal(true).optional(),
 });
 export type BackedUp = z.infer<typeof backedUp>;
+/** What was used in a user's name on one UTC day. `day`: when it began. */
+export const tally = z.object({ user: userId, day: milliseconds, usage });
+export type Tally = z.infer<typeof tally>;
+export const dayUsage = tally.omit({ user: true });
+export type DayUsage = z.infer<typeof dayUsage>;
+/** What a user may use; `cost` in millionths, as in a usage. */
+export const budgetLimit = z.object({ tokens: z.int().min(1).optional(), cost: z.int().min(0).optional() });
+export const userBudget = z.object({ day: budgetLimit.optional(), total: budgetLimit.optional() });
+export type UserBudget = z.infer<typeof userBudget>;
 export type ListedAgent = z.infer<typeof listedAgent>;
 export type ListedProvider = z.infer<typeof listedProvider>;
 export type ListedTool = z.infer<typeof listedTool>;

@@ -8,7 +8,7 @@ import { basename, resolve } from "node:path";
 import { z } from "zod";
 import { json } from "../protocol/content.ts";
 import { agentDefinition } from "./agent/agent.ts";
-import { budget } from "./agent/budget.ts";
+import { budgets } from "./agent/budget.ts";
 import { auth } from "./config/auth.ts";
 import { limits } from "./config/limits.ts";
 import { nearest } from "./config/spelling.ts";
@@ -48,7 +48,7 @@ const file = z.strictObject({
   /** What a million tokens of models cost, by globs of their names; the first that matches counts. */
   prices: z.record(text, price).optional(),
   /** What may be used before runs stop. */
-  budgets: z.strictObject({ session: budget.optional() }).optional(),
+  budgets: budgets.optional(),
   /** Hosts and Origins that are served beside those of the bound address. */
   allowedHosts: z.array(text).optional(),
   allowedOrigins: z.array(text).optional(),

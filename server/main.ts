@@ -18,6 +18,7 @@ haulout mcp SERVER          offer the tools of an MCP server: a URL, or -- COMMA
 haulout watch [SESSION]     see what happens
 haulout inbox               list what waits for your answer, and answer it
 haulout sessions            list sessions
+haulout usage [USER]        see what models used in your name, and what is left of it
 haulout members SESSION     see or change who may take part in a session
 haulout invite SESSION      make a token with which others become members
 haulout join TOKEN          become a member
@@ -48,6 +49,7 @@ async function main([command = "serve", ...args]: string[]): Promise<number | un
     case "watch":
     case "inbox":
     case "sessions":
+    case "usage":
     case "members":
     case "invite":
     case "join":

@@ -37,6 +37,7 @@ import { Retention } from "./session/retention.ts";
 import { retry } from "./session/retry.ts";
 import type { SessionServices, SessionView } from "./session/services.ts";
 import type { Session } from "./session/session.ts";
+import { Spending } from "./session/spending.ts";
 import { Unheard } from "./session/unheard.ts";
 import { Watches } from "./session/watches.ts";
 import { CommitQueue } from "./store/commit.ts";
@@ -59,6 +60,8 @@ export class Runtime {
   readonly gate: RunGate;
   readonly maxQueue: number;
   readonly maxMembers: number;
+  /** What was used in users' names, and what is left of it. */
+  readonly spending: Spending;
   readonly #attachments: AttachmentLimits;
   readonly maxInvites: number;
   readonly log: Log;
@@ -91,6 +94,7 @@ export class Runtime {
     this.router = new Router(this.tools, this.#local, this.#deadlines, options.router);
     this.#local.connect(this.router);
     this.gate = new RunGate(options);
+    this.spending = new Spending(this.store, options.budgets ?? {}, now);
     const choose = chooseModels((name) => options.models?.(name) ?? this.model);
     const files = new FileGuard(options);
     const services: SessionServices = (this.#services = {
@@ -108,7 +112,7 @@ export class Runtime {
       member: () => this.#membership.member,
       agent: (name) => this.#agents.get(name),
       model: (agent) => priced(guarded(choose(agent), files), options.prices),
-      budget: options.budgets?.session,
+      spending: this.spending,
       onCompact: (prompt) => this.hook.onCompact(prompt),
       observe: (session, event, run) => this.#observe(session, event, run),
       finishing: () => this.registry.finishing,

@@ -104,8 +104,7 @@ export function findProblems(options: ServerOptions): string[] {
   if (options.redisUrl !== undefined) {
     problems.push(`${where("redisUrl")}: Redis is not available in this version; it serves one node`);
   }
-  if (options.budgets?.session?.cost !== undefined && Object.keys(options.prices ?? {}).length === 0)
-    problems.push(`${where("budgets")}.session.cost: needs prices`);
+  problems.push(...unpriced(options).map((field) => `${where("budgets")}.${field}.cost: needs prices`));
   const catalog = catalogOf(options);
   problems.push(...catalog.problems.map((problem) => `${where("models")}.${problem}`));
   for (const [at, { model = "scripted", fallback = [] }] of (options.agents ?? []).entries()) {
@@ -116,6 +115,14 @@ export function findProblems(options: ServerOptions): string[] {
     }
   }
   return problems;
+}
+
+/** Budgets of cost, where nothing has a price. */
+function unpriced({ budgets = {}, prices = {} }: ServerOptions): string[] {
+  const { session, user } = budgets;
+  const all = { session, "user.day": user?.day, "user.total": user?.total };
+  if (Object.keys(prices).length > 0) return [];
+  return Object.entries(all).flatMap(([field, budget]) => (budget?.cost === undefined ? [] : [field]));
 }
 
 /** The models that agents may name: a program's own, and those that the settings give access to. */

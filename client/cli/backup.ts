@@ -86,6 +86,7 @@ async function copy(client: Client, writer: RecordWriter): Promise<Manifest> {
       await writer.write(encodeRecord({ end }));
     }
     await writeEntriesOf();
+    for (const tally of answer.tallies ?? []) await writer.write(encodeRecord({ tally }));
     for (const end of answer.sessions) {
       if (end.deletedAt === undefined) sessions++;
       else deleted++;

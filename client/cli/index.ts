@@ -1,6 +1,6 @@
 /**
- * The commands of the client: chat, tools, mcp, watch, inbox, sessions, members, invite, join, backup, export, import. Owns which one runs and how a failure is told; each command
- * is a file of its own. Never ends the process.
+ * The commands of the client. Owns which one runs and how a failure is told; each command is a file of its own, but for
+ * those of members. Never ends the process.
  */
 import { ProtocolError } from "../../protocol/errors.ts";
 import { backup } from "./backup.ts";
@@ -14,6 +14,7 @@ import { UsageError } from "./options.ts";
 import { sessions } from "./sessions.ts";
 import { oneLine } from "./text.ts";
 import { tools } from "./tools.ts";
+import { usage } from "./usage.ts";
 import { watch } from "./watch.ts";
 
 export type ClientCommand =
@@ -23,6 +24,7 @@ export type ClientCommand =
   | "watch"
   | "inbox"
   | "sessions"
+  | "usage"
   | "members"
   | "invite"
   | "join"
@@ -37,6 +39,7 @@ const COMMANDS: Record<ClientCommand, (args: string[]) => Promise<number>> = {
   watch,
   inbox,
   sessions,
+  usage,
   members,
   invite,
   join,

@@ -10,7 +10,7 @@ import type { CallServices } from "../tool/context.ts";
 import type { RegisteredTool } from "../tool/registry.ts";
 import type { Answers } from "../tool/request.ts";
 import type { Agent } from "./agent.ts";
-import type { Budget } from "./budget.ts";
+import type { Overrun } from "./budget.ts";
 
 export interface RunContext {
   readonly session: string;
@@ -24,8 +24,8 @@ export interface RunContext {
   /** Who sent the input; what the run does, it does in this name. */
   readonly actor: Actor;
   readonly services: CallServices;
-  /** What the session may use in all; unbounded unless told. */
-  readonly budget: Budget | undefined;
+  /** What keeps it from calling a model now, if anything is used up. */
+  overBudget(): Promise<Overrun | undefined>;
   /** What people say to the run's requests. */
   readonly answers: Answers;
   /** True: the log already has a part of this run, and it goes on where that ends. */

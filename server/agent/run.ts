@@ -11,8 +11,7 @@ import { addUsage, NO_USAGE } from "../../protocol/usage.ts";
 import { ModelError } from "../model/model.ts";
 import type { ModelPart } from "../model/model.ts";
 import { MAX_ATTEMPTS, orAbort, pauseBefore } from "./asking.ts";
-import { budgetStopped, describeOverrun, overrun } from "./budget.ts";
-import type { Overrun } from "./budget.ts";
+import { budgetStopped, describeOverrun } from "./budget.ts";
 import { executeCalls, resumeCalls, runCalls } from "./calls.ts";
 import { cleanError, cleanText, cleanUsage } from "./clean.ts";
 import { compactedEntry, isDue, reachOf, summarize } from "./compact.ts";
@@ -81,7 +80,7 @@ export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, 
 
   for (;;) {
     usage = addUsage(usage, yield* compact(context));
-    const spent = overBudget(context);
+    const spent = await context.overBudget();
     if (spent !== undefined) {
       const error = { code: "over-budget", message: describeOverrun(spent) };
       yield commit(() =>
@@ -152,10 +151,6 @@ export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, 
   }
 }
 
-function overBudget(context: RunContext): Overrun | undefined {
-  return overrun(context.state().session.usage, context.budget);
-}
-
 /** The message of the step that was open when the log ended, and its calls without an outcome. */
 function openStep(state: SessionState): { message: HistoryMessage; calls: readonly OpenCall[] } | undefined {
   const first = state.calls[0];
@@ -191,7 +186,7 @@ async function* compact(context: RunContext): AsyncGenerator<RunOutput, Usage> {
   const { agent, model, services, onCompact } = context;
   const state = context.state();
   const upTo = isDue(state, agent) ? reachOf(state) : undefined;
-  if (upTo === undefined || isEnding(context) || overBudget(context) !== undefined) return NO_USAGE;
+  if (upTo === undefined || isEnding(context) || (await context.overBudget()) !== undefined) return NO_USAGE;
   const signal = AbortSignal.any([context.end, context.stop]);
   const { deadlines } = services;
   let compacted: EntryBodyOf<"compacted">;

@@ -27,6 +27,8 @@ export const FRAME_RIGHTS = {
   watch: {},
   unwatch: {},
   createSession: { right: "create" },
+  // Of another user only with the right admin.
+  usage: {},
   backup: { right: "admin" },
   importEntries: { right: "admin" },
   attach: { roles: ["viewer"] },

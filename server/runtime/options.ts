@@ -2,7 +2,7 @@
  * What a runtime is made with. Owns the shape of these options; their defaults stand where each is used.
  * Never a part's own options: those are the part's, and here by name.
  */
-import type { Budget } from "../agent/budget.ts";
+import type { Budgets } from "../agent/budget.ts";
 import type { FileRules } from "../model/addresses.ts";
 import type { Model } from "../model/model.ts";
 import type { Prices } from "../model/prices.ts";
@@ -40,8 +40,8 @@ export interface RuntimeOptions extends GateOptions, Partial<AttachmentLimits>, 
   retentionDays?: number | undefined;
   /** What models cost, so that usage says it; by globs of their names. */
   prices?: Prices | undefined;
-  /** What each session may use in all; its runs end with `over-budget` from then on. Absent: no bound. */
-  budgets?: { readonly session?: Budget | undefined } | undefined;
+  /** What sessions and users may use; runs end with `over-budget` from then on. Absent: no bound. */
+  budgets?: Budgets | undefined;
   router?: RouterOptions;
   timings?: CallTimings;
   watches?: WatchOptions;

@@ -1,7 +1,7 @@
 /**
- * A backup of all sessions while they are in use: the logs, id after id, a page at a time. Owns what a page holds and its
- * cursor; nothing is kept between pages. Logs only grow, so a log read to its end is whole as of that moment. Never loads a
- * session and never waits for one.
+ * A backup of all sessions while they are in use: the logs, id after id, a page at a time, then what users used. Owns what a
+ * page holds and its cursor; nothing is kept between pages. Logs only grow, so a log read to its end is whole as of that
+ * moment. Never loads a session and never waits for one.
  */
 import type { ResultOf } from "../../protocol/frames.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
@@ -15,6 +15,9 @@ const PAGE_BYTES = 512 * 1024;
 const PAGE_SESSIONS = 500;
 const READ_ENTRIES = 250;
 const READ_BYTES = 128 * 1024;
+const PAGE_TALLIES = 500;
+/** What begins the cursor of a page of tallies: no id does. */
+const TALLIES = "=";
 
 /** Sends the entries of the next sessions to the reader and answers which are complete. Throws ProtocolError. */
 export async function backUp(
@@ -24,6 +27,7 @@ export async function backUp(
 ): Promise<ResultOf<"backup">> {
   if (store.survey === undefined)
     throw new ProtocolError("unknown-frame", "this store has a backup of its own");
+  if (cursor?.startsWith(TALLIES)) return tallyPage(store, cursor);
   const start = decodeCursor(cursor);
   const ids = await store.survey(start.id, PAGE_SESSIONS);
   const sessions: ResultOf<"backup">["sessions"] = [];
@@ -61,7 +65,16 @@ export async function backUp(
   const last = ids.at(-1);
   // The least id after it.
   if (last !== undefined && ids.length === PAGE_SESSIONS) return { sessions, cursor: `${last.id}-.0` };
-  return { sessions };
+  return { sessions, cursor: TALLIES };
+}
+
+async function tallyPage(store: Store, cursor: string): Promise<ResultOf<"backup">> {
+  const [, day, user = ""] = /^=(?:(\d{1,15})\.(.+))?$/su.exec(cursor) ?? refuse();
+  const after = day === undefined ? undefined : { user, day: Number(day) };
+  const tallies = [...((await store.tallies?.(after, PAGE_TALLIES)) ?? [])];
+  const last = tallies.at(-1);
+  if (last === undefined || tallies.length < PAGE_TALLIES) return { sessions: [], tallies };
+  return { sessions: [], tallies, cursor: `${TALLIES}${last.day}.${last.user}` };
 }
 
 async function readSome(
@@ -97,7 +110,10 @@ function decodeCursor(cursor: string | undefined): { id: string; seq: number } {
   if (cursor === undefined) return { id: "", seq: 0 };
   const [id = "", rest = ""] = cursor.split(".");
   // One character more than an id may have: the place after the last id of a page.
-  if (!SESSION_ID.test(id.slice(0, 64)) || id.length > 65 || !/^\d{1,15}$/.test(rest))
-    throw new ProtocolError("bad-frame", "cursor: not one of ours");
+  if (!SESSION_ID.test(id.slice(0, 64)) || id.length > 65 || !/^\d{1,15}$/.test(rest)) refuse();
   return { id, seq: Number(rest) };
+}
+
+function refuse(): never {
+  throw new ProtocolError("bad-frame", "cursor: not one of ours");
 }

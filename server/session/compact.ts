@@ -4,7 +4,7 @@
  * finds the summary at its next step.
  */
 import { compactedEntry, reachOf, summarize } from "../agent/compact.ts";
-import { describeOverrun, overrun } from "../agent/budget.ts";
+import { describeOverrun } from "../agent/budget.ts";
 import { cleanError } from "../agent/clean.ts";
 import { ModelError } from "../model/model.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
@@ -34,7 +34,7 @@ export class Compactor {
 
   /**
    * Resolves once the summary is committed. Throws ProtocolError `busy` (a run is open, or another compaction), `conflict`
-   * (nothing was answered since the last one), `forbidden` (the session's budget is spent), `closed`, `unavailable` (the model gave no summary), `timeout`.
+   * (nothing was answered since the last one), `forbidden` (a budget is spent), `closed`, `unavailable` (the model gave no summary), `timeout`.
    */
   async run(caller: Caller): Promise<{ seq: number; summary: string }> {
     const services = this.#services;
@@ -44,7 +44,7 @@ export class Compactor {
       const { agent: name } = now.session;
       const named = services.agent(name);
       if (named === undefined) throw new ProtocolError("not-found", `agent '${name}' not registered`);
-      const over = overrun(now.session.usage, services.budget);
+      const over = await services.spending.overrun(now.session.usage, caller.actor);
       if (over !== undefined) throw new ProtocolError("forbidden", describeOverrun(over));
       const reach = reachOf(now);
       if (reach === undefined) throw nothingNew();

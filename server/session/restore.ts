@@ -4,7 +4,9 @@
  */
 import { decodeTrusted } from "../../protocol/codec.ts";
 import type { ArchiveRecord } from "../../protocol/archive.ts";
+import type { Usage } from "../../protocol/content.ts";
 import type { EventFrame } from "../../protocol/entries.ts";
+import { addUsage, NO_USAGE } from "../../protocol/usage.ts";
 import { Restorer } from "../store/restore.ts";
 import { indexRow } from "./listing.ts";
 import { LogAudit } from "./verify.ts";
@@ -34,11 +36,18 @@ export async function restore(
   const restorer = await Restorer.create(directory);
   const restored = { sessions: 0, entries: 0, deleted: 0 };
   let current: Current | undefined;
+  let used: { readonly user: string; readonly total: Usage } | undefined;
   try {
     for await (const record of records) {
       if ("entry" in record) {
         current = await takeEntry(restorer, current, record.entry);
         restored.entries++;
+        continue;
+      }
+      if ("tally" in record) {
+        const { user, usage } = record.tally;
+        used = { user, total: addUsage(used?.user === user ? used.total : NO_USAGE, usage) };
+        await restorer.tally(record.tally, used.total);
         continue;
       }
       const { session, head = 0, deletedAt } = record.end;

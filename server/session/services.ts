@@ -6,7 +6,6 @@ import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
 import type { Actor } from "../../protocol/content.ts";
 import type { OpenRun, PartKind, SessionState } from "../../protocol/frames.ts";
 import type { Agent } from "../agent/agent.ts";
-import type { Budget } from "../agent/budget.ts";
 import type { Model } from "../model/model.ts";
 import type { Log } from "../observe/log.ts";
 import type { AppendItem, AppendResult, Member, Store } from "../store/store.ts";
@@ -15,6 +14,7 @@ import type { Deadlines } from "../tool/deadlines.ts";
 import type { ToolRegistry } from "../tool/registry.ts";
 import type { Router } from "../tool/router.ts";
 import type { RunGate } from "./gate.ts";
+import type { Spending } from "./spending.ts";
 
 /** An entry before it has a place in the log. */
 export interface Entry {
@@ -65,8 +65,7 @@ export interface SessionServices {
   member(): Member;
   agent(name: string): Agent | undefined;
   model(agent: Agent): Model;
-  /** What each session may use in all; unbounded unless told. */
-  readonly budget: Budget | undefined;
+  readonly spending: Spending;
   /** May change the words that ask a model for a summary. */
   readonly onCompact: (prompt: string) => Promise<string>;
   /** Every entry once it is committed, and every delta, with the run that was open as it came; must not throw. */

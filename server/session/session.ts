@@ -17,6 +17,7 @@ import { Feed } from "./feed.ts";
 import { keyOf } from "./keys.ts";
 import { indexRow, mustIndex } from "./listing.ts";
 import { RunSlot } from "./slot.ts";
+import { tallyOf } from "./spending.ts";
 import { encodeState } from "./snapshot.ts";
 import { SessionDropped } from "./services.ts";
 import type { Entry, SessionServices } from "./services.ts";
@@ -111,6 +112,7 @@ export class Session {
       after = fold(after, entry);
       return { entry, bytes, run: after.run ?? open };
     });
+    const tallies = committed.flatMap(({ entry, run }) => tallyOf(entry, run) ?? []);
     const keys = committed.flatMap(({ entry }): KeyRow[] => {
       const key = keyOf(entry);
       return key === undefined ? [] : [{ ...key, seq: entry.seq }];
@@ -121,6 +123,7 @@ export class Session {
       expectedSeq: before.seq,
       entries: committed.map(({ bytes }) => bytes),
       ...(keys.length === 0 ? {} : { keys }),
+      ...(tallies.length === 0 ? {} : { tallies }),
       ...(mustIndex(before, after) ? { index: indexRow(after) } : {}),
     });
     if (result.status === "duplicate") return { duplicate: true, seq: result.seq };

@@ -5,6 +5,8 @@
 import { setMaxListeners } from "node:events";
 import type { EntryBody } from "../../protocol/entries.ts";
 import type { OpenRun, SessionState } from "../../protocol/frames.ts";
+import type { Actor } from "../../protocol/content.ts";
+import type { Overrun } from "../agent/budget.ts";
 import { runAgent } from "../agent/run.ts";
 import type { Grant } from "../store/store.ts";
 import { Checkpointer } from "./checkpoint.ts";
@@ -194,7 +196,7 @@ export class RunSlot {
             feed.broadcast({ type: "toolProgress", session: session.id, call, attempt, progress }),
         },
         answers,
-        budget: this.#services.budget,
+        overBudget: () => this.#overBudget(context.actor),
         state: () => session.state,
         toolsAgain: () => this.#toolsAgain(current),
         joinSteers: () => this.#joinSteers(run),
@@ -249,6 +251,17 @@ export class RunSlot {
       if (this.#current === current) this.#current = undefined;
       session.usedAt = this.#services.now();
       this.advance();
+    }
+  }
+
+  async #overBudget(actor: Actor): Promise<Overrun | undefined> {
+    const session = this.#session;
+    try {
+      return await this.#services.spending.overrun(session.state.session.usage, actor);
+    } catch (error) {
+      // No fault of the run: it goes on where the store can be read again.
+      session.drop("what was used cannot be read");
+      throw error;
     }
   }
 

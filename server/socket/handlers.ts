@@ -14,7 +14,7 @@ import { invite, join, revokeInvite } from "../session/invites.ts";
 import { grant, revoke } from "../session/members.ts";
 import { SERVER_SCOPE } from "../tool/registry.ts";
 import type { Handler } from "./context.ts";
-import { listAgents, listSessions, listTools } from "./lists.ts";
+import { listAgents, listSessions, listTools, usage } from "./lists.ts";
 import { stopEnded } from "./results.ts";
 
 /** Messages in a page of history. */
@@ -98,6 +98,7 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
   },
   listAgents,
   listTools,
+  usage,
   offerTools,
   async drain({ runtime, identity }) {
     runtime.router.drain(identity.provider);

@@ -1,10 +1,10 @@
 /**
- * The requests that list: sessions, agents, tools. Owns paging and the rule that a page fits one frame, in bytes and in
- * values; what is in a list is filtered by who asks.
+ * The requests that list: sessions, agents, tools, what was used. Owns paging and the rule that a page fits one frame, in
+ * bytes and in values; what is in a list is filtered by who asks.
  */
 import { ProtocolError } from "../../protocol/errors.ts";
 import { measure } from "../../protocol/values.ts";
-import { mayRead } from "../session/access.ts";
+import { forbidden, mayRead } from "../session/access.ts";
 import { decodeInfo, listedInfo } from "../session/listing.ts";
 import { frameRoom } from "../session/snapshot.ts";
 import { matches } from "../session/watches.ts";
@@ -77,6 +77,12 @@ export const listTools: Handler<"listTools"> = async ({ runtime }, frame, sessio
     };
   });
   return page(tools, frame);
+};
+
+export const usage: Handler<"usage"> = async ({ runtime, identity }, { user = identity.actor.id }) => {
+  if (user !== identity.actor.id && !allows(identity, "admin"))
+    throw forbidden("what another user used is for the right admin");
+  return runtime.spending.of(user);
 };
 
 /** A page of a list that is sorted by name; the cursor is the last name of the page before. */

@@ -20,6 +20,7 @@ import {
   unseal,
 } from "./layout.ts";
 import type { Owner, Owners } from "./owners.ts";
+import type { TallyRows } from "./tallies.ts";
 import { liveRow, readLast } from "./scan.ts";
 import {
   StoreDamagedError,
@@ -127,14 +128,15 @@ export function judge(
   batch: Batch,
   owners: Owners<Listed>,
   item: AppendItem,
-  prior: Prior,
+  { prior, tallies }: { readonly prior: Prior; readonly tallies: TallyRows },
   afterwards: (() => void)[],
 ): AppendResult {
   const { id, epoch, create: member } = item;
   const owner = member === undefined ? owners.under(item) : undefined;
   const entitled = member === undefined ? owner !== undefined : owners.alive(member);
   if (!entitled) return { status: "fenced" };
-  if (prior.failure !== undefined) return { status: "unknown", cause: prior.failure };
+  const failure = prior.failure ?? tallies.failureOf(item.tallies);
+  if (failure !== undefined) return { status: "unknown", cause: failure };
   if (prior.duplicate !== undefined) return { status: "duplicate", seq: prior.duplicate };
   const present = owner?.head ?? prior.head;
   if (present !== undefined && (member !== undefined || present !== item.expectedSeq)) {
@@ -142,6 +144,7 @@ export function judge(
   }
   const head = item.expectedSeq + item.entries.length;
   putEntries(batch, item);
+  tallies.add(batch, item.tallies);
   if (item.keys !== undefined) putKeys(batch, item.keys, prior.keyRows ?? keyRowsOf(item));
   if (item.index !== undefined) putIndex(batch, id, head, item.index, owner?.row);
   const row = item.index && listed(item.index, item.index.requests !== undefined);

@@ -49,6 +49,8 @@ export function checkItem(item: AppendItem): void {
     if (!isUint48(row.seq) || row.seq === 0 || row.seq > head)
       throw new TypeError("a key answers a seq up to the head");
   }
+  if (item.tallies?.some(({ user, day }) => user.length > MAX_USER_LENGTH || !isUint48(day)))
+    throw new TypeError("a tally is of a user and a day, in ms");
   if (item.create === undefined) return;
   if (item.expectedSeq !== 0) throw new TypeError("a new session starts from expectedSeq 0");
   if (item.entries.length === 0) throw new TypeError("a new session has at least one entry");

@@ -33,6 +33,8 @@ import {
 } from "./scan.ts";
 import { Slots } from "./slots.ts";
 import { StoreDamagedError } from "./store.ts";
+import { TallyRows, readSpent, readTallies } from "./tallies.ts";
+import type { Tally } from "../../protocol/lists.ts";
 import type {
   AppendItem,
   AppendResult,
@@ -43,6 +45,7 @@ import type {
   ListQuery,
   Loaded,
   Member,
+  Spent,
   Store,
   StoredEntry,
   Surveyed,
@@ -174,11 +177,11 @@ export class EmbeddedStore implements Store {
       return await this.#lane.write({
         ids,
         sync: true,
-        prepare: (level) => readPriors(level, batch),
-        build: (rows, priors) => {
+        prepare: (level) => Promise.all([readPriors(level, batch), TallyRows.read(level, batch)]),
+        build: (rows, [priors, tallies]) => {
           const afterwards: (() => void)[] = [];
           const result = batch.map((item, at) =>
-            judge(rows, this.#owners, item, priors[at] ?? NOTHING, afterwards),
+            judge(rows, this.#owners, item, { prior: priors[at] ?? NOTHING, tallies }, afterwards),
           );
           return { result, apply: () => afterwards.forEach((change) => change()) };
         },
@@ -250,6 +253,14 @@ export class EmbeddedStore implements Store {
 
   async survey(from: string, limit: number): Promise<Surveyed[]> {
     return this.#scan((level) => readIdsFrom(level, from, limit));
+  }
+
+  async spent(user: string, since: number): Promise<Spent> {
+    return this.#scan((level) => readSpent(level, user, since));
+  }
+
+  async tallies(after: Pick<Tally, "user" | "day"> | undefined, limit: number): Promise<readonly Tally[]> {
+    return this.#scan((level) => readTallies(level, after, limit));
   }
 
   async orphans(limit: number): Promise<string[]> {

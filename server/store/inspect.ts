@@ -11,6 +11,7 @@ import { wrongAsked } from "./asked.ts";
 import { guard, rowsOf, type Report } from "./rows.ts";
 import { inspectLists, inspectStrays, wrongRows } from "./strays.ts";
 import type { IndexRow } from "./store.ts";
+import { inspectTallies } from "./tallies.ts";
 
 /** What someone who understands entries makes of one session; each answer is a list of problems. */
 export interface Audit {
@@ -64,6 +65,7 @@ export async function inspect(
   });
   await inspectLists(level, count);
   await inspectStrays(level, count);
+  await inspectTallies(level, count);
   return totals;
 }
 

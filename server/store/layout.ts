@@ -24,6 +24,8 @@ import { StoreDamagedError, type IndexRow } from "./store.ts";
  *   08    id 00                                         none: deleted, its rows in 01 and 05 not yet all purged
  *   09    00 or (01 hash(reader)), id                   none: in that session requests are open
  *   0a    id 00                                         those requests, opaque
+ *   0b    JSON user 00                                  what the user has used in all: JSON of a usage
+ *   0b    JSON user 00 day, ms(u48)                     the same of one UTC day
  *
  * hash: the first 16 bytes of SHA-256. ~: inverted, so that the newest sorts first. 03 00 lists every session.
  * index-row: open(u8), updatedAt(u48), number of readers(u16), each reader's length(u16) and UTF-8, then info.
@@ -45,6 +47,7 @@ export const Kind = {
   purge: 8,
   asked: 9,
   requests: 10,
+  tally: 11,
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
@@ -108,6 +111,19 @@ export function keyRowKey(id: string, user: string, key: string): Buffer {
   row[id.length + 1] = 0;
   row.write(digest(JSON.stringify([user, key])), id.length + 2, "latin1");
   return row;
+}
+
+/** `day` absent: of all days. No control character is in JSON, so that 00 ends it. */
+export function tallyKey(user: string, day?: number): Buffer {
+  const text = Buffer.from(`\x0b${JSON.stringify(user)}\0`);
+  return day === undefined ? text : Buffer.concat([text, uint48(day)]);
+}
+
+/** Throws SyntaxError for a key that is none. */
+export function readTallyKey(key: Buffer): { readonly user: string; readonly day: number | undefined } {
+  const end = key.indexOf(0, 1);
+  const user = JSON.parse(key.toString("utf8", 1, end)) as string;
+  return { user, day: key.length > end + 1 ? key.readUIntBE(end + 1, 6) : undefined };
 }
 
 /** Where the list of `reader` starts; undefined: the list of all sessions. No prefix is the start of another. */

@@ -2,6 +2,9 @@
  * The store without durability: the same semantics as every other home, in Maps. For tests, demos and measurements of
  * what lies above the store. Never copies an entry: the bytes handed in are the bytes handed out.
  */
+import type { Usage } from "../../protocol/content.ts";
+import type { Tally } from "../../protocol/lists.ts";
+import { addUsage, NO_USAGE } from "../../protocol/usage.ts";
 import { checkBatch, decodeCursor, encodeCursor } from "./check.ts";
 import { Owners } from "./owners.ts";
 import type {
@@ -16,6 +19,7 @@ import type {
   ListQuery,
   Loaded,
   Member,
+  Spent,
   Store,
   StoredEntry,
 } from "./store.ts";
@@ -40,6 +44,8 @@ export class MemoryStore implements Store {
   readonly #open = new Set<string>();
   readonly #asked = new Set<string>();
   readonly #deleted = new Set<string>();
+  /** By user, then by day. */
+  readonly #tallies = new Map<string, Map<number, Usage>>();
   readonly #owners: Owners<undefined>;
 
   constructor(options: MemoryStoreOptions = {}) {
@@ -148,6 +154,12 @@ export class MemoryStore implements Store {
     return found;
   }
 
+  async spent(user: string, since: number): Promise<Spent> {
+    const all = [...(this.#tallies.get(user) ?? [])].map(([day, usage]) => ({ day, usage }));
+    const days = all.filter(({ day }) => day >= since).toSorted((a, b) => a.day - b.day);
+    return { total: all.reduce((sum, { usage }) => addUsage(sum, usage), NO_USAGE), days };
+  }
+
   async orphans(limit: number): Promise<string[]> {
     const ids: string[] = [];
     for (const id of this.#open) {
@@ -205,12 +217,18 @@ export class MemoryStore implements Store {
   #write(session: Session, item: AppendItem): void {
     for (const bytes of item.entries) session.entries.push({ epoch: item.epoch, bytes });
     for (const row of item.keys ?? []) session.keys.set(keyOf(row.user, row.key), row.seq);
+    for (const tally of item.tallies ?? []) this.#count(tally);
     if (item.index === undefined) return;
     session.index = item.index;
     if (item.index.open) this.#open.add(item.id);
     else this.#open.delete(item.id);
     if (item.index.requests === undefined) this.#asked.delete(item.id);
     else this.#asked.add(item.id);
+  }
+
+  #count({ user, day, usage }: Tally): void {
+    const days = this.#tallies.get(user) ?? new Map<number, Usage>();
+    this.#tallies.set(user, days.set(day, addUsage(days.get(day) ?? NO_USAGE, usage)));
   }
 }
 

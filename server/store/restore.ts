@@ -4,6 +4,8 @@
  */
 import { mkdir, readdir } from "node:fs/promises";
 import { ClassicLevel } from "classic-level";
+import type { Usage } from "../../protocol/content.ts";
+import type { Tally } from "../../protocol/lists.ts";
 import { putAsked } from "./asked.ts";
 import { makeDirectory, type Level } from "./directory.ts";
 import type { Batch } from "./lane.ts";
@@ -22,9 +24,11 @@ import {
   sealDeletedSession,
   sealLiveSession,
   sessionKey,
+  tallyKey,
   uint48,
 } from "./layout.ts";
 import { StoreOpenError, type IndexRow } from "./store.ts";
+import { sealTally } from "./tallies.ts";
 
 /** Rows and bytes of one write. */
 const BATCH_ROWS = 1000;
@@ -75,6 +79,12 @@ export class Restorer {
     const mark = sessionKey(Kind.open, id);
     if (index.open) await this.#put(mark, seal(mark));
     putAsked(this.#batch, id, index);
+  }
+
+  /** What a user used on a day. Days of one user come one after another; `total` is that of those up to this one. */
+  async tally({ user, day, usage }: Tally, total: Usage): Promise<void> {
+    await this.#put(tallyKey(user, day), sealTally(tallyKey(user, day), usage));
+    await this.#put(tallyKey(user), sealTally(tallyKey(user), total));
   }
 
   /** The id was used; entries that were written of it go. */

@@ -1,8 +1,10 @@
 /**
  * The store: what a durable home for session logs must do. Owns the interface and its result types; every home
  * (memory, embedded, later PostgreSQL) passes the same contract suite. Never knows what an entry means: it sees bytes,
- * sequence numbers, idempotency keys and one index row a session.
+ * sequence numbers, idempotency keys, one index row a session and what is to be added to a user's tally.
  */
+import type { Usage } from "../../protocol/content.ts";
+import type { DayUsage, Tally } from "../../protocol/lists.ts";
 
 /** A process that may own sessions. `id` is new at every join, so a restarted node is another member. */
 export interface Member {
@@ -50,6 +52,8 @@ export interface AppendItem {
   readonly keys?: readonly KeyRow[];
   readonly index?: IndexRow;
   readonly create?: Member;
+  /** Added to what users have used, in the same commit. No deletion takes it back. */
+  readonly tallies?: readonly Tally[];
 }
 
 /**
@@ -105,6 +109,12 @@ export interface AskedSession {
   readonly requests: Uint8Array;
 }
 
+/** What a user has used: in all, and by day, the oldest first. */
+export interface Spent {
+  readonly total: Usage;
+  readonly days: readonly DayUsage[];
+}
+
 export interface ListPage {
   readonly items: readonly { readonly id: string; readonly index: IndexRow }[];
   readonly cursor?: string;
@@ -154,6 +164,8 @@ export interface Store {
   asked(query: AskedQuery): Promise<readonly AskedSession[]>;
   /** Ids of sessions whose index says open and that no live member owns. */
   orphans(limit: number): Promise<string[]>;
+  /** What was used in a user's name: in all, and on days that began at `since` or later. */
+  spent(user: string, since: number): Promise<Spent>;
   /** Delete: a tombstone stays, so the id is never used again. Fenced: false. */
   remove(grant: Grant): Promise<boolean>;
 
@@ -162,6 +174,11 @@ export interface Store {
    * has a backup of its own.
    */
   survey?(from: string, limit: number): Promise<readonly Surveyed[]>;
+  /**
+   * All tallies after that of this user and day; the days of a user come one after another. Damaged ones are left out.
+   * There wherever `survey` is.
+   */
+  tallies?(after: Pick<Tally, "user" | "day"> | undefined, limit: number): Promise<readonly Tally[]>;
 
   /**
    * Resolves when the store can be read and, as far as it knows, written; a store whose last write failed tries one.

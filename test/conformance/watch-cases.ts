@@ -2,7 +2,7 @@
  * Conformance cases of what looks across sessions, as data: the feed of sessions and requests, and the list of what waits for
  * an answer. The form of a case and what patterns mean is in cases.ts; the runner is wire.test.ts.
  */
-import { NONE } from "./cases.ts";
+import { ANY, NONE } from "./cases.ts";
 import type { Case } from "./cases.ts";
 
 export const WATCH_CASES: readonly Case[] = [
@@ -47,6 +47,33 @@ export const WATCH_CASES: readonly Case[] = [
       { until: { type: "ok", id: 5, items: [] } },
       { send: { type: "listRequests", id: 6, cursor: "?" } },
       { until: { type: "error", id: 6, code: "bad-frame" } },
+    ],
+  },
+  {
+    name: "what a run used counts for whoever sent its input, on the day of its step",
+    hello: { a: false },
+    steps: [
+      { send: { type: "hello", protocol: 1, user: { id: "$minted" } } },
+      { expect: { type: "welcome" } },
+      { send: { type: "usage", id: 1 } },
+      {
+        expect: {
+          type: "ok",
+          id: 1,
+          user: "$minted",
+          total: { inputTokens: 0, outputTokens: 0 },
+          days: [],
+          budget: NONE,
+        },
+      },
+      { send: { type: "createSession", id: 2, agent: "demo" } },
+      { expect: { type: "ok", id: 2, session: "$s" } },
+      { send: { type: "attach", id: 3, session: "$s", after: { epoch: 0, seq: 0 } } },
+      { until: { type: "ok", id: 3 } },
+      { send: { type: "send", id: 4, session: "$s", key: "k", content: "hello" } },
+      { until: { type: "event", event: { type: "step-finished", usage: "$used" } } },
+      { send: { type: "usage", id: 5, user: "$minted" } },
+      { until: { type: "ok", id: 5, user: "$minted", total: "$used", days: [{ day: ANY, usage: "$used" }] } },
     ],
   },
 ];

@@ -7,11 +7,13 @@ import { listsContract } from "./store-lists.ts";
 import { logContract } from "./store-log.ts";
 import { modelContract } from "./store-model.ts";
 import { ownersContract } from "./store-owners.ts";
+import { talliesContract } from "./store-tallies.ts";
 import type { MakeStore } from "./store-support.ts";
 
 export function storeContract(name: string, makeStore: MakeStore): void {
   logContract(name, makeStore);
   ownersContract(name, makeStore);
   listsContract(name, makeStore);
+  talliesContract(name, makeStore);
   modelContract(name, makeStore);
 }

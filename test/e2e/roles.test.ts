@@ -126,6 +126,7 @@ const CASES: readonly Case[] = [
   { type: "join", fields: () => ({ token: "ses_1.inv_1.secret" }) },
   { type: "setPresence", fields: ({ session }) => ({ session, typing: true }) },
   { type: "refreshToken", fields: () => ({ token: "none" }) },
+  { type: "usage", fields: () => ({}) },
   { type: "backup", fields: () => ({}), subjects: [undefined] },
   {
     type: "importEntries",

@@ -3,9 +3,9 @@
  * goes on with what it finds. Arguments: directory; n, or the type of an entry to die at, or the name of a tool to die
  * in, or 0; crash policy; `asked` where two people are asked about each purchase, who say yes, else `-`; the
  * session's budget of tokens, if any. Prints the log as JSON lines once both runs have ended. Owns two tools, which
- * leave a trace of each execution in a file.
+ * leave a trace of each execution in a file, and leaves what ann used in another.
  */
-import { appendFileSync } from "node:fs";
+import { appendFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { EventFrame } from "../../protocol/entries.ts";
 import { scriptedModel } from "../../server/model/scripted.ts";
@@ -107,4 +107,5 @@ for (const { request } of (await runtime.session(SESSION))?.requests ?? []) appr
 await run("sent", JSON.stringify(asked === "asked" ? SHORT : SCRIPT));
 await run("next", JSON.stringify({ script: [{ text: "yes" }] }));
 for (const entry of await readLog(store, SESSION)) process.stdout.write(`${JSON.stringify(entry)}\n`);
+writeFileSync(join(directory, "spent"), JSON.stringify(await store.spent("ann", 0)));
 await runtime.close();

@@ -9,6 +9,7 @@ import type { EntryBodyOf, EntryType, EventFrame } from "../../protocol/entries.
 import { fold } from "../../protocol/state.ts";
 import { addUsage, NO_USAGE } from "../../protocol/usage.ts";
 import type { SessionState } from "../../protocol/frames.ts";
+import type { Spent } from "../../server/store/store.ts";
 import { violations } from "../server/agent/rules.ts";
 import { spawnNode, temporaryDirectory } from "../support/process.ts";
 import { compiled } from "../support/root.ts";
@@ -60,6 +61,12 @@ function check(log: readonly EventFrame[], directory: string, last = "text"): En
   assert.is(second!.reason, last, "the session is usable");
   const used = [first, second].reduce((sum, end) => addUsage(sum, end!.usage), NO_USAGE);
   assert.equal(state!.session.usage, used, "each step is counted once");
+  const { total, days } = JSON.parse(readFileSync(join(directory, "spent"), "utf8")) as Spent;
+  assert.equal(total, used, "for its user, too");
+  assert.equal(
+    days.reduce((sum, { usage }) => addUsage(sum, usage), NO_USAGE),
+    used,
+  );
   assert.equal(state!.calls, []);
   assert.equal(violations(log), []);
   const calls = bodies(log, "message").flatMap(({ message }) =>

@@ -86,13 +86,13 @@ test("refuses what cannot work, naming field and remedy, before anything is open
     host: "0.0.0.0",
     store: "postgres://db",
     redisUrl: "redis://cache",
-    budgets: { session: { cost: 1 } },
+    budgets: { session: { cost: 1 }, user: { day: { tokens: 1 }, total: { cost: 1 } } },
     agents: [{ name: "a" }, { name: "b", model: "openai:gpt" }],
     where: (field) => `haulout.json: ${field}`,
   });
   assert.equal(
     problems.map((line) => line.split(":", 2).join(":")),
-    ["host", "store", "redisUrl", "budgets.session.cost", "agents[1].model"].map(
+    ["host", "store", "redisUrl", "budgets.session.cost", "budgets.user.total.cost", "agents[1].model"].map(
       (field) => `haulout.json: ${field}`,
     ),
   );

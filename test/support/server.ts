@@ -25,13 +25,13 @@ export class TestServer {
   readonly data: string;
   /** `http://127.0.0.1:PORT`. */
   readonly http: string;
-  readonly #options: ServerOptions;
+  readonly options: ServerOptions;
 
   private constructor(process: TestProcess, http: string, data: string, options: ServerOptions) {
     this.process = process;
     this.http = http;
     this.data = data;
-    this.#options = options;
+    this.options = options;
   }
 
   static async start(options: ServerOptions = {}): Promise<TestServer> {
@@ -64,7 +64,7 @@ export class TestServer {
 
   /** A new process on the same data and settings. The old one must be gone. */
   again(): Promise<TestServer> {
-    return TestServer.start({ ...this.#options, data: this.data });
+    return TestServer.start({ ...this.options, data: this.data });
   }
 }
 

@@ -1,15 +1,19 @@
 /**
- * What a session may use of its models: where its runs end, what they cost by the table of prices, and that the totals
+ * What sessions and users may use of models: where runs end, what they cost by the table of prices, and that the totals
  * come from the log alone. That a kill changes nothing of it is tested in test/fault/recover.test.ts.
  */
+import { grant } from "../../../server/session/members.ts";
 import { withFallback } from "../../../server/model/fallback.ts";
 import { priced } from "../../../server/model/prices.ts";
 import { ModelError, type Model, type ModelPart } from "../../../server/model/model.ts";
 import type { Usage } from "../../../protocol/content.ts";
+import type { ImportedEntry } from "../../../protocol/lists.ts";
 import { ProtocolError } from "../../../protocol/errors.ts";
 import {
   bodiesOf,
+  caller,
   calls,
+  Clock,
   closeRuntimes,
   finishes,
   says,
@@ -132,6 +136,88 @@ test("what a step costs stands in every count of it, and a budget of it ends the
   const [stopped] = bodiesOf(log, "budget-stopped");
   assert.equal([stopped!.unit, stopped!.limit, stopped!.spent], ["cost", 4000, 4200]);
   assert.is((await runtime.state(session)).session.usage?.cost, 4200);
+});
+
+const DAY = 86_400_000;
+
+test("a user's budget of a day ends runs in every session until the day is over, of all users alone", async () => {
+  const clock = new Clock(20_000 * DAY + 1000);
+  const model = new TestModel([says("hello"), finishes()]);
+  const runtime = await startRuntime({
+    model,
+    now: clock.now,
+    budgets: { user: { day: { tokens: 10 } } },
+  });
+  const [one, two] = [await runtime.session(), await runtime.session()];
+  const ends = async (session: string, user?: string): Promise<string> => {
+    const end = await runtime.run(session, "go", user === undefined ? {} : { user });
+    return end.error?.code ?? end.reason;
+  };
+  assert.equal([await ends(one), await ends(two), await ends(one)], ["text", "text", "over-budget"]);
+  const [stopped] = bodiesOf(await runtime.log(one), "budget-stopped");
+  assert.equal(
+    [stopped!.scope, stopped!.unit, stopped!.limit, stopped!.spent],
+    ["user-day", "tokens", 10, 10],
+  );
+  const end = await runtime.run(two, "go");
+  assert.is(end.error?.message, "the user has used 10 of their budget for the day of 10 tokens");
+  await runtime.runtime.registry.with(one, (held) => grant(held, caller("ada"), "bob", "editor", 10));
+  assert.is(await ends(one, "bob"), "text", "in the same session");
+  clock.advance(DAY);
+  assert.is(await ends(two), "text");
+  const { total, days } = await runtime.runtime.spending.of("ada");
+  assert.equal(total, { inputTokens: 9, outputTokens: 6 });
+  assert.equal(
+    days.map(({ day, usage }) => [day / DAY, usage.inputTokens]),
+    [
+      [20_001, 3],
+      [20_000, 6],
+    ],
+  );
+  assert.equal((await runtime.runtime.spending.of("bob")).total, USAGE);
+});
+
+test("a user's budget in all holds on every day; the session's is asked first", async () => {
+  const clock = new Clock();
+  const model = new TestModel([says("hello"), finishes()]);
+  const budgets = { session: { tokens: 10 }, user: { day: { tokens: 10 }, total: { tokens: 10 } } };
+  const runtime = await startRuntime({ model, now: clock.now, budgets });
+  const [one, two] = [await runtime.session(), await runtime.session()];
+  for (const _ of [1, 2]) assert.is((await runtime.run(one, "go")).reason, "text");
+  clock.advance(DAY);
+  for (const session of [one, two]) await runtime.run(session, "go");
+  const scopes = [one, two].map(async (id) => bodiesOf(await runtime.log(id), "budget-stopped")[0]?.scope);
+  assert.equal(await Promise.all(scopes), ["session", "user"]);
+  assert.is(model.requests.length, 2);
+});
+
+test("a summary counts for who asked for it, and is refused where their budget is spent", async () => {
+  const model = new TestModel(answers("one"), answers("in short"), answers("two"), answers("again"));
+  const runtime = await startRuntime({ model, budgets: { user: { total: { tokens: 6 } } } });
+  const session = await runtime.session();
+  await runtime.runtime.registry.with(session, (held) => grant(held, caller("ada"), "bob", "editor", 10));
+  await runtime.run(session, "go");
+  await compact(runtime, session, "bob");
+  const [ada, bob] = [await runtime.runtime.spending.of("ada"), await runtime.runtime.spending.of("bob")];
+  assert.equal([ada.total, bob.total], [USAGE, USAGE]);
+  await runtime.run(session, "more");
+  const refused = await compact(runtime, session).catch((error: unknown) => error);
+  assert.ok(refused instanceof ProtocolError && refused.code === "forbidden", String(refused));
+  await compact(runtime, session, "bob");
+});
+
+test("a deleted session leaves what was used, a fork and an import add nothing", async () => {
+  const model = new TestModel([says("hello"), finishes()]);
+  const runtime = await startRuntime({ model });
+  const session = await runtime.session();
+  await runtime.run(session, "go");
+  const log = await runtime.log(session);
+  await runtime.runtime.forkSession(session, "ada");
+  const entries = log.map(({ at, run, actor, event }) => ({ at, run, actor, event }) as ImportedEntry);
+  await runtime.runtime.startImport("copy").add(0, entries, true);
+  assert.equal((await runtime.state("copy")).session.usage, USAGE);
+  await runtime.remove(session);
+  assert.equal((await runtime.runtime.spending.of("ada")).total, USAGE);
 });
 
 async function usageOf(model: Model): Promise<Usage | undefined> {

@@ -21,9 +21,11 @@ import {
   seal,
   sealLiveSession,
   sessionKey,
+  tallyKey,
   uint48,
   unseal,
 } from "../../../server/store/layout.ts";
+import { sealTally } from "../../../server/store/tallies.ts";
 import type { IndexRow } from "../../../server/store/store.ts";
 import { StoreLockedError, StoreOpenError } from "../../../server/store/store.ts";
 import { temporaryDirectory } from "../../support/process.ts";
@@ -303,5 +305,30 @@ test("a snapshot that is not what its log folds to is reported", async () => {
     /^long \d+: the snapshot as of here is not what the log folds to$/,
   );
 });
+
+test("a tally that is missing, changed or not the sum of its days is reported", async () => {
+  const today = (await daysOf("ada")).at(-1)!;
+  const more = { inputTokens: 1, outputTokens: 1 };
+  const broken: readonly [string, (level: Level) => Promise<void>][] = [
+    ["is not the sum of the days", (level) => level.del(tallyKey("ada", today))],
+    ["is not the sum of the days", (level) => level.del(tallyKey("ada"))],
+    ["is not the sum of the days", (level) => level.put(tallyKey("ada"), sealTally(tallyKey("ada"), more))],
+    ["fails its checksum", (level) => level.put(tallyKey("bob", 5), sealTally(tallyKey("bob"), more))],
+    ["has no user", (level) => level.put(Buffer.from([Kind.tally, 1, 0]), Buffer.from("x"))],
+  ];
+  for (const [words, damage] of broken) {
+    directory = temporaryDirectory();
+    cpSync(filled, directory, { recursive: true });
+    await behindItsBack(damage);
+    assert.match((await faults()).join("\n"), new RegExp(`^store : .*${words}$`));
+  }
+});
+
+async function daysOf(user: string): Promise<number[]> {
+  const store = await EmbeddedStore.open(directory);
+  const { days } = await store.spent(user, 0);
+  await store.close();
+  return days.map(({ day }) => day);
+}
 
 test.run();

@@ -19,10 +19,12 @@ import {
   readEntry,
   readIndex,
   readSessionRow,
+  readTallyKey,
   seal,
   sealDeletedSession,
   sealLiveSession,
   sessionKey,
+  tallyKey,
   uint48,
 } from "../../../server/store/layout.ts";
 import { StoreDamagedError } from "../../../server/store/store.ts";
@@ -53,6 +55,10 @@ test("keys are the bytes that they were in format 1", () => {
   assert.is(hex(sessionKey(Kind.snapshot, ID)), "067365735f3100");
   assert.is(hex(sessionKey(Kind.checkpoint, ID)), "077365735f3100");
   assert.is(hex(sessionKey(Kind.purge, ID)), "087365735f3100");
+  assert.is(hex(tallyKey("Zoë")), "0b225a6fc3ab2200");
+  assert.is(hex(tallyKey("a\0", 258)), "0b22615c75303030302200000000000102");
+  assert.equal(readTallyKey(tallyKey("a\0", 258)), { user: "a\0", day: 258 });
+  assert.equal(readTallyKey(tallyKey("Zoë")), { user: "Zoë", day: undefined });
 });
 
 test("values are the bytes that they were in format 1", () => {
