@@ -11,6 +11,8 @@ import { between } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { Emitter } from "./emitter.ts";
 import type { TextDelta } from "./live.ts";
+import { NOBODY, OwnPresence, presenceOf } from "./presence.ts";
+import type { Presence } from "./presence.ts";
 import { SessionView } from "./view.ts";
 
 export interface AttachOptions {
@@ -43,7 +45,7 @@ export interface SessionEvents {
   /** The end: nothing comes any more. */
   detached: [error: ProtocolError];
   progress: [progress: ServerFrameOf<"toolProgress">];
-  presence: [users: ServerFrameOf<"presence">["users"]];
+  presence: [presence: Presence];
 }
 
 /** What an attachment needs of its client. */
@@ -56,6 +58,8 @@ export interface AttachmentLink {
     received: (ok: ResultOf<"attach">) => void,
   ): Promise<unknown>;
   detach(session: string): void;
+  /** Tells the server what we do, and waits for no answer. */
+  setPresence(session: string, doing: { readonly typing?: true; readonly viewing?: string }): void;
   /** From now on this channel's parts and deltas are ours. */
   channel(channel: number, attachment: Attachment): void;
   /** Nothing more may be delivered here. */
@@ -66,6 +70,7 @@ export class Attachment {
   readonly session: string;
   readonly events = new Emitter<SessionEvents>();
   readonly view: SessionView;
+  readonly own: OwnPresence;
   readonly #link: AttachmentLink;
   readonly #tail: number | undefined;
   #phase: "offline" | "attaching" | "attached" = "offline";
@@ -77,13 +82,19 @@ export class Attachment {
   #ended: ProtocolError | undefined;
   #info: SessionInfo | undefined;
   #given: { readonly role: Role | undefined } | undefined;
-  #presence: ServerFrameOf<"presence">["users"] = [];
+  #presence = NOBODY;
 
   constructor(link: AttachmentLink, session: string, options: AttachOptions) {
     this.#link = link;
     this.session = session;
     this.#tail = options.tail;
     this.view = new SessionView(options.after);
+    this.own = new OwnPresence({
+      clock: link.clock,
+      send: (doing) => {
+        if (this.view.caughtUp) link.setPresence(session, doing);
+      },
+    });
   }
 
   get ended(): ProtocolError | undefined {
@@ -100,7 +111,7 @@ export class Attachment {
     return this.#given;
   }
 
-  get presence(): ServerFrameOf<"presence">["users"] {
+  get presence(): Presence {
     return this.#presence;
   }
 
@@ -156,6 +167,7 @@ export class Attachment {
     this.#endRetry();
     if (this.#phase !== "offline") this.#link.detach(this.session);
     this.#link.forget(this);
+    this.own.end();
     this.view.behind();
     this.events.emit("detached", error);
     this.events.emit("change");
@@ -248,6 +260,7 @@ export class Attachment {
         if (added === "lost") return this.#again(undefined);
         this.#failures = 0;
         for (const delta of added) this.events.emit("delta", delta);
+        this.own.live();
         this.events.emit("live");
         this.events.emit("change");
         return;
@@ -258,8 +271,8 @@ export class Attachment {
         this.events.emit("progress", frame);
         return;
       case "presence":
-        this.#presence = frame.users;
-        this.events.emit("presence", frame.users);
+        this.#presence = presenceOf(frame);
+        this.events.emit("presence", this.#presence);
         return;
       default:
     }

@@ -104,6 +104,11 @@ export class Client implements AsyncDisposable {
         // Not awaited: a connection that is gone has detached by itself.
         this.#call({ type: "detach", session }, { replay: false, bound: true }).catch(() => undefined);
       },
+      setPresence: (session, doing) => {
+        this.#call({ type: "setPresence", session, ...doing }, { replay: false, bound: true }).catch(
+          () => undefined,
+        );
+      },
       channel: (channel, attachment) => void this.#channels.set(channel, attachment),
       forget: (attachment) => {
         if (this.#attachments.get(attachment.session) === attachment)

@@ -10,6 +10,7 @@ export type { BackoffOptions } from "./backoff.ts";
 export type { CallContext, KeptResult, ResultStore } from "./calls.ts";
 export type { ConnectionState } from "./connection.ts";
 export type { TextDelta } from "./live.ts";
+export type { Presence, PresentUser } from "./presence.ts";
 export type { OutboxLimits, PlainRequest, RequestOptions } from "./requests.ts";
 export type { InputOf, Schema, StandardSchema } from "./schema.ts";
 export type { ForkOptions, SendOptions, SessionHandle } from "./session.ts";

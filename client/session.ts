@@ -5,13 +5,14 @@
 import type { Content, JsonValue, Position, SendMode, Role, SessionInfo } from "../protocol/content.ts";
 import type { EventFrame } from "../protocol/entries.ts";
 import { ProtocolError } from "../protocol/errors.ts";
-import type { OpenRequest, Partial, ResultOf, ServerFrameOf, SessionState } from "../protocol/frames.ts";
+import type { OpenRequest, Partial, ResultOf, SessionState } from "../protocol/frames.ts";
 import { newId } from "../protocol/ids.ts";
 import type { Remember } from "../protocol/people.ts";
 import { roleOf } from "../protocol/state.ts";
 import { measure } from "../protocol/values.ts";
 import type { Attachment, SessionEvents } from "./attachment.ts";
 import { BoundedQueue } from "./queue.ts";
+import type { Presence } from "./presence.ts";
 import type { FieldsOf, PlainRequest, RequestOptions } from "./requests.ts";
 import { followTurn } from "./turn.ts";
 import type { RunFinished, TurnEvent } from "./turn.ts";
@@ -113,8 +114,8 @@ export class SessionHandle {
     if (given?.role !== this.#ownRole) this.#byRight = given;
   }
 
-  /** Who else is here, as far as the server says. */
-  get presence(): ServerFrameOf<"presence">["users"] {
+  /** Who is here, this user too; a new object with every `presence` event. */
+  get presence(): Presence {
     return this.#attachment.presence;
   }
 
@@ -337,9 +338,17 @@ export class SessionHandle {
     return this.#client.request("revokeInvite", { session: this.id, invite }, options);
   }
 
-  /** Tells the others here what this user does. */
-  setPresence(presence: { typing?: boolean; viewing?: string }): Promise<ResultOf<"setPresence">> {
-    return this.#client.request("setPresence", { session: this.id, ...presence });
+  /**
+   * Tells the others here that this user types: call it at every key, it sends no more than is of use. Ends by itself 5 s
+   * after the last call, and at once with `false`.
+   */
+  setTyping(isTyping = true): void {
+    this.#attachment.own.typing(isTyping);
+  }
+
+  /** Tells the others which message this user looks at, by its id, until another call; undefined: none. */
+  setViewing(message: string | undefined): void {
+    this.#attachment.own.viewing(message);
   }
 
   /** Stops watching; the session and its run go on. */

@@ -282,6 +282,8 @@ export const serverFrames = {
         viewing: id.optional(),
       }),
     ),
+    people: z.int().min(0).optional(),
+    connections: z.int().min(0).optional(),
   }),
   toolProgress: z.object({
     type: z.literal("toolProgress"),

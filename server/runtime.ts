@@ -106,6 +106,7 @@ export class Runtime {
       deadlines: this.#deadlines,
       timings: options.timings ?? {},
       limits: { maxQueue: this.maxQueue, idleMs: options.idleMs ?? 10_000 },
+      presence: options.presence,
       log: this.log,
       now,
       startedAt: now(),

@@ -21,6 +21,7 @@ import {
 import type { CommonOptions } from "./options.ts";
 import { plainOutput } from "./output.ts";
 import { Asked } from "./people.ts";
+import { peopleIn, typists } from "./presence.ts";
 import type { Output } from "./output.ts";
 import { Screen } from "./screen.ts";
 import { brief, nameOf, oneLine } from "./text.ts";
@@ -44,6 +45,7 @@ While chatting:
                  input, where that is offered
   /decline [why] when a question waits: do not answer; else the next line is the answer, options by number
   /say text      a message, while a question waits
+  /who           say who is here
   /help          print these
   /quit          leave; the session and its answer go on
   //text         a message that begins with a slash
@@ -112,6 +114,7 @@ class Room {
       ? new Screen(stdin, stdout, nameOf(client.user?.name ?? "you"), {
           line: (line) => this.#take(line),
           leave: () => this.#leave(0),
+          typed: (isEmpty) => this.#session.setTyping(!isEmpty && !this.#readsOnly),
         })
       : plainOutput(stdout, stderr);
     this.over = leave.finally(() => this.#end());
@@ -157,6 +160,7 @@ class Room {
       this.#progress = { call, text: brief(progress, 40) };
       this.#showStatus();
     });
+    this.#session.on("presence", () => this.#showStatus());
     this.#client.on("status", ({ state, reason }) => {
       this.#showStatus();
       if (state === "closed") this.#fail(`closed: ${oneLine(reason ?? "")}`);
@@ -208,6 +212,10 @@ class Room {
         return this.#compact();
       case "/fork":
         return this.#fork();
+      case "/who":
+        while (this.#session.presence.people === 0 && this.#session.ended === undefined)
+          await this.#next("presence");
+        return this.#output.notice(peopleIn(this.#session.presence));
       case "/quit":
         this.#leave(this.#failed ? 1 : 0);
         return;
@@ -271,7 +279,7 @@ class Room {
     while (!this.#session.caughtUp && this.#session.ended === undefined) await this.#next("change");
   }
 
-  #next(type: "state" | "change"): Promise<void> {
+  #next(type: "state" | "change" | "presence"): Promise<void> {
     return new Promise((resolve) => {
       const stop = this.#session.on(type, () => {
         stop();
@@ -280,8 +288,12 @@ class Room {
     });
   }
 
+  get #readsOnly(): boolean {
+    return this.#session.role === "viewer";
+  }
+
   #showStatus(): void {
-    const reads = this.#session.role === "viewer";
+    const reads = this.#readsOnly;
     this.#output.speaker(reads ? undefined : nameOf(this.#client.user?.name ?? "you"));
     const { state: connection, unsent } = this.#client.status;
     const state = this.#session.state;
@@ -298,6 +310,8 @@ class Room {
       parts.push(state.run.cancelRequested ? `${agent} is stopping` : `${agent} ${busy}`);
     }
     if (state !== undefined && state.queue.length > 0) parts.push(`${state.queue.length} queued`);
+    const typing = typists(this.#session.presence, this.#client.user?.id);
+    if (typing !== "") parts.push(typing);
     if (unsent > 0) parts.push(`${unsent} unsent`);
     this.#output.status(parts.join(", "));
   }

@@ -15,6 +15,8 @@ export interface ScreenEvents {
   line(text: string): void;
   /** Control-C on an empty line, or Control-D. */
   leave(): void;
+  /** A key was pressed; whether there is something on the line now. */
+  typed(isEmpty: boolean): void;
 }
 
 export class Screen implements Output {
@@ -44,6 +46,8 @@ export class Screen implements Output {
       this.#eraseEcho(line);
       events.line(line);
     });
+    // readline has taken the key by then.
+    input.on("keypress", () => setImmediate(() => this.#closed || events.typed(this.#readline.line === "")));
     this.#readline.on("SIGINT", () => {
       if (this.#readline.line === "") return events.leave();
       this.#readline.write(null, { ctrl: true, name: "e" });

@@ -9,6 +9,7 @@ import type { Prices } from "../model/prices.ts";
 import type { Log } from "../observe/log.ts";
 import type { AttachmentLimits } from "../session/attachments.ts";
 import type { GateOptions } from "../session/gate.ts";
+import type { PresenceOptions } from "../session/presence.ts";
 import type { UnheardOptions } from "../session/unheard.ts";
 import type { WatchOptions } from "../session/watches.ts";
 import type { CommitQueue } from "../store/commit.ts";
@@ -45,6 +46,7 @@ export interface RuntimeOptions extends GateOptions, Partial<AttachmentLimits>, 
   router?: RouterOptions;
   timings?: CallTimings;
   watches?: WatchOptions;
+  presence?: PresenceOptions;
   /** Tells somebody outside of requests that nobody online may answer; absent: nobody is told. */
   unheard?: UnheardOptions | undefined;
 }

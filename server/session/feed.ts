@@ -13,6 +13,7 @@ import type { Store } from "../store/store.ts";
 import { notFound } from "./access.ts";
 import { listedInfo } from "./listing.ts";
 import { LiveText } from "./live.ts";
+import type { Presence } from "./presence.ts";
 import { snapshotFor } from "./snapshot.ts";
 import type { Subscriber } from "./subscriber.ts";
 
@@ -33,6 +34,13 @@ interface Reading {
   left?: ProtocolError;
 }
 
+export interface FeedParts {
+  readonly store: Store;
+  readonly presence: Pick<Presence, "enter" | "leave" | "tell">;
+  /** What a reader's replay failed of. */
+  onFault(error: unknown): void;
+}
+
 let nextChannel = 1;
 
 export class Feed {
@@ -41,6 +49,8 @@ export class Feed {
   readonly channel = nextChannel++;
   readonly live = new LiveText();
   state: SessionState;
+  /** Who its readers are. */
+  readonly #presence: Pick<Presence, "enter" | "leave" | "tell">;
   readonly #store: Store;
   readonly #onFault: (error: unknown) => void;
   readonly #readers = new Map<Subscriber, Reading>();
@@ -48,12 +58,12 @@ export class Feed {
   #recent: { seq: number; epoch: number; frame: EncodedFrame }[] = [];
   #recentBytes = 0;
 
-  /** `onFault`: what a reader's replay failed of. */
-  constructor(id: string, state: SessionState, store: Store, onFault: (error: unknown) => void) {
+  constructor(id: string, state: SessionState, parts: FeedParts) {
     this.id = id;
     this.state = state;
-    this.#store = store;
-    this.#onFault = onFault;
+    this.#store = parts.store;
+    this.#presence = parts.presence;
+    this.#onFault = parts.onFault;
   }
 
   get subscribers(): number {
@@ -105,6 +115,7 @@ export class Feed {
     const turn: Reading = {};
     this.#leave(reader, new ProtocolError("conflict", "another attach took this one's place"));
     this.#readers.set(reader, turn);
+    this.#presence.enter(reader);
     const current = (): boolean => this.#readers.get(reader) === turn && !reader.gone;
     let answered = false;
     const answer = (result: ResultOf<"attach">): void => {
@@ -115,7 +126,7 @@ export class Feed {
       await this.#follow(reader, request, answer, current);
       if (!answered && turn.left !== undefined) throw turn.left;
     } catch (error) {
-      if (this.#readers.get(reader) === turn) this.#readers.delete(reader);
+      if (this.#readers.get(reader) === turn) this.#forget(reader);
       else if (answered) return;
       if (!answered) throw error;
       this.#onFault(error);
@@ -191,8 +202,14 @@ export class Feed {
     const turn = this.#readers.get(reader);
     if (turn === undefined) return false;
     turn.left = why;
+    this.#forget(reader);
+    return true;
+  }
+
+  #forget(reader: Subscriber): void {
     this.#liveSet.delete(reader);
-    return this.#readers.delete(reader);
+    this.#readers.delete(reader);
+    this.#presence.leave(reader);
   }
 
   #detached(reason: ServerFrameOf<"detached">["reason"]): EncodedFrame {
@@ -204,6 +221,8 @@ export class Feed {
     const live = { type: "live", session: this.id, epoch: this.state.epoch, seq: this.state.seq };
     reader.deliver(new EncodedFrame(encodeFrame(partial === undefined ? live : { ...live, partial })));
     this.#liveSet.add(reader);
+    // What was told while it caught up has passed it by.
+    this.#presence.tell();
   }
 
   async #isValid(position: Position): Promise<boolean> {

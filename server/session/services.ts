@@ -15,6 +15,7 @@ import type { ToolRegistry } from "../tool/registry.ts";
 import type { Router } from "../tool/router.ts";
 import type { RunGate } from "./gate.ts";
 import type { Spending } from "./spending.ts";
+import type { PresenceOptions } from "./presence.ts";
 
 /** An entry before it has a place in the log. */
 export interface Entry {
@@ -57,6 +58,7 @@ export interface SessionServices {
   readonly deadlines: Deadlines;
   readonly timings: CallTimings;
   readonly limits: SessionLimits;
+  readonly presence?: PresenceOptions | undefined;
   readonly gate: RunGate;
   readonly log: Log;
   readonly now: () => number;

@@ -16,6 +16,7 @@ import { Compactor } from "./compact.ts";
 import { Feed } from "./feed.ts";
 import { keyOf } from "./keys.ts";
 import { indexRow, mustIndex } from "./listing.ts";
+import { Presence } from "./presence.ts";
 import { RunSlot } from "./slot.ts";
 import { tallyOf } from "./spending.ts";
 import { encodeState } from "./snapshot.ts";
@@ -32,6 +33,7 @@ export type Appended =
 export class Session {
   readonly id: string;
   readonly feed: Feed;
+  readonly presence: Presence;
   readonly slot: RunSlot;
   readonly compactor: Compactor;
   readonly #services: SessionServices;
@@ -53,9 +55,17 @@ export class Session {
   ) {
     this.id = id;
     this.#services = services;
-    this.feed = new Feed(id, state, services.store, (error) =>
-      services.log.error({ session: id, err: error }, "a replay failed"),
+    const { store, deadlines, log } = services;
+    this.presence = new Presence(
+      id,
+      { deadlines, broadcast: (frame) => this.feed.broadcast(frame), usersChanged: () => {} },
+      services.presence,
     );
+    this.feed = new Feed(id, state, {
+      store,
+      presence: this.presence,
+      onFault: (error) => log.error({ session: id, err: error }, "a replay failed"),
+    });
     this.#grant = from.grant;
     this.#snapshotSeq = from.snapshotSeq ?? 0;
     this.slot = new RunSlot(this, services, from.checkpoint);

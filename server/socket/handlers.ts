@@ -89,6 +89,11 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
   invite: ({ runtime, identity }, frame, session) => invite(session, identity, frame, runtime),
   revokeInvite: ({ identity }, frame, session) => revokeInvite(session, identity, frame.invite),
   join: ({ runtime, identity }, frame) => join(runtime.registry, identity, frame.token, runtime),
+  async setPresence({ connection }, frame, session) {
+    if (!session.presence.set(connection, frame))
+      throw new ProtocolError("conflict", "attach first", { details: { session: session.id } });
+    return {};
+  },
   listSessions,
   async history({ runtime, identity }, frame, session) {
     const page = await readHistory(runtime.store, session.state, frame.cursor, frame.limit ?? HISTORY_LIMIT);

@@ -131,6 +131,11 @@ test("commands that do not exist are not sent, a doubled slash is", async () => 
   assert.ok(!out.join("\n").includes("never"));
 });
 
+test("/who says who is here", async () => {
+  const { err } = await piped(["chat", "--as", "ann"], ["/who"]);
+  assert.equal(err, ["here: ann"]);
+});
+
 test("--json prints frames, a line each, and nothing else", async () => {
   const { code, out, err } = await piped(["chat", "--json"], ["hi \u202e"]);
   assert.is(code, 0);

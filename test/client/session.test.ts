@@ -197,14 +197,23 @@ test("presence and progress are handed on", async () => {
   const { transport, attach } = await make();
   const handle = await attach();
   const seen: string[] = [];
-  handle.on("presence", (users) => seen.push(users[0]!.id));
+  handle.on("presence", ({ users, people, connections }) =>
+    seen.push(users[0]!.id, `${people} on ${connections}`),
+  );
   handle.on("progress", ({ progress }) => seen.push(JSON.stringify(progress)));
   transport.last.feed(
-    { type: "presence", session: "ses_1", users: [{ id: "bob", name: "Bob", connections: 1 }] },
+    { type: "presence", session: "ses_1", users: [{ id: "bob", name: "Bob", connections: 2 }] },
+    {
+      type: "presence",
+      session: "ses_1",
+      users: [{ id: "eve", name: "Eve", connections: 1, typing: true }],
+      people: 400,
+      connections: 500,
+    },
     { type: "toolProgress", session: "ses_1", call: "c", attempt: 1, progress: { percent: 5 } },
   );
-  assert.equal(seen, ["bob", '{"percent":5}']);
-  assert.is(handle.presence.length, 1);
+  assert.equal(seen, ["bob", "1 on 2", "eve", "400 on 500", '{"percent":5}']);
+  assert.is(handle.presence.people, 400);
 });
 
 test.run();

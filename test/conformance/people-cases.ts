@@ -170,4 +170,38 @@ export const PEOPLE_CASES: readonly Case[] = [
       { expect: { type: "error", id: 3, code: "conflict", details: { tool: "ask" } } },
     ],
   },
+  {
+    name: "who is attached is here for the others, with what they do, until they leave",
+    hello: { a: { user: { id: "ann", name: "Ann" } }, b: { user: { id: "bob", name: "Bob" } } },
+    steps: [
+      { send: { type: "createSession", id: 1, agent: "demo" } },
+      { expect: { type: "ok", id: 1, session: "$s" } },
+      { send: { type: "setPresence", id: 2, session: "$s", typing: true } },
+      { expect: { type: "error", id: 2, code: "conflict" } },
+      { send: { type: "attach", id: 3, session: "$s" } },
+      { until: { type: "ok", id: 3 } },
+      {
+        until: {
+          type: "presence",
+          session: "$s",
+          users: [{ id: "ann", name: "Ann", connections: 1, typing: NONE, viewing: NONE }],
+          people: NONE,
+        },
+      },
+      { on: "b", send: { type: "attach", id: 1, session: "$s" } },
+      { on: "b", until: { type: "ok", id: 1 } },
+      { on: "b", send: { type: "setPresence", id: 2, session: "$s", typing: true, viewing: "msg_1" } },
+      { on: "b", until: { type: "ok", id: 2 } },
+      {
+        until: {
+          type: "presence",
+          users: [{ id: "ann" }, { id: "bob", name: "Bob", connections: 1, typing: true, viewing: "msg_1" }],
+        },
+      },
+      { on: "b", send: { type: "setPresence", id: 3, session: "$s" } },
+      { until: { type: "presence", users: [{ id: "ann" }, { id: "bob", typing: NONE, viewing: NONE }] } },
+      { on: "b", send: { type: "detach", id: 4, session: "$s" } },
+      { until: { type: "presence", users: [{ id: "ann" }] } },
+    ],
+  },
 ];

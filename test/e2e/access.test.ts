@@ -65,9 +65,6 @@ function requestsOf(session: string, run: string, input: string): readonly (read
   ];
 }
 
-/** Requests that a later version serves: they tell nobody anything. */
-const LATER = new Set(["setPresence"]);
-
 test("another user's session is not there, whatever one asks of it", async () => {
   const ann = await enter(ANN);
   const session = await newSession(ann, { title: "private" });
@@ -87,7 +84,7 @@ test("another user's session is not there, whatever one asks of it", async () =>
     const nothing = await bob.request(type, none[at]![1]);
     const what = `${type} ${JSON.stringify(fields)}`;
     if (answer["type"] === "error") {
-      assert.is(answer["code"], LATER.has(type) ? "unknown-frame" : "not-found", what);
+      assert.is(answer["code"], "not-found", what);
       assert.is(answer["retryable"], false);
     }
     const hidden = JSON.stringify(answer)

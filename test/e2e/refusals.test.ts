@@ -29,20 +29,6 @@ function nested(depth: number): unknown {
 /** A content of that depth: the list and its part count too. */
 const content = (depth: number): unknown => [{ type: "data-deep", data: nested(depth - 2) }];
 
-test("requests of later versions are answered unknown-frame, and the connection goes on", async () => {
-  const wire = await connect();
-  const session = await newSession(wire);
-  const later: [string, Frame][] = [["setPresence", { session, typing: true }]];
-  for (const round of [1, 2]) {
-    for (const [type, fields] of later) {
-      const error = await wire.refused(type, fields);
-      assert.is(error["code"], "unknown-frame", `${type}, round ${round}`);
-      assert.is(error["retryable"], false);
-    }
-  }
-  assert.ok((await say(wire, session, "still here"))["seq"]);
-});
-
 test("frames that nobody knows are answered, and the tenth in a minute ends the connection with 4500", async () => {
   const wire = await connect();
   const session = await newSession(wire);

@@ -135,9 +135,6 @@ const CASES: readonly Case[] = [
   },
 ];
 
-/** Requests that this version does not serve: nobody learns anything by them. */
-const LATER = new Set(["setPresence"]);
-
 type Verdict = "allowed" | "forbidden" | "not-found";
 
 function expected({ type, subjects = [] }: Case, fields: Frame, { role, rights }: Kind): Verdict {
@@ -178,10 +175,6 @@ for (const [kind, is] of Object.entries(KINDS)) {
       const none = { session: "ses_00000000000000000000000000", run: "run_none", input: "msg_none" };
       const missing = { code: "not-found", message: `no session ${names.session}` };
       const isMissing = answer["code"] === missing.code && answer["message"] === missing.message;
-      if (LATER.has(item.type)) {
-        assert.is(answer["code"], "unknown-frame", what);
-        continue;
-      }
       const verdict = isMissing ? "not-found" : answer["code"] === "forbidden" ? "forbidden" : "allowed";
       assert.is(verdict, expected(item, fields, is), what);
       if (verdict !== "not-found") continue;
