@@ -38,7 +38,7 @@ export interface FeedParts {
   readonly store: Store;
   readonly presence: Pick<Presence, "enter" | "leave" | "tell">;
   /** What a reader's replay failed of. */
-  onFault(error: unknown): void;
+  readonly onFault: (error: unknown) => void;
 }
 
 let nextChannel = 1;

@@ -38,9 +38,9 @@ interface Doing {
 
 export interface PresenceParts {
   readonly deadlines: Pick<Deadlines, "now" | "after">;
-  broadcast(frame: Frame): void;
+  readonly broadcast: (frame: Frame) => void;
   /** A user's first reader has come, or the last one has left. */
-  usersChanged(): void;
+  readonly usersChanged: () => void;
 }
 
 export class Presence {

@@ -52,8 +52,8 @@ test("users are told by name with their connections, whoever came first first, a
     },
   ]);
   assert.is(changes(), 2);
-  presence.leave(ann!);
-  presence.leave(ann!);
+  presence.leave(ann);
+  presence.leave(ann);
   clock.advance(250);
   assert.equal(
     told.at(-1)!.users.map(({ id, connections }) => [id, connections]),
@@ -82,14 +82,14 @@ test("however often somebody types, readers are told four times a second, and at
 test("typing ends by itself unless it is said again, and with its reader", () => {
   const { clock, presence, told, enter } = make();
   const [ann, bob] = [enter("ann"), enter("bob")];
-  presence.set(ann!, { typing: true });
-  presence.set(bob!, { typing: true });
+  presence.set(ann, { typing: true });
+  presence.set(bob, { typing: true });
   clock.advance(4000);
-  presence.set(bob!, { typing: true });
+  presence.set(bob, { typing: true });
   clock.advance(3000);
   const typing = (): string[] => told.at(-1)!.users.flatMap(({ id, typing: is }) => (is ? [id] : []));
   assert.equal(typing(), ["bob"]);
-  presence.leave(bob!);
+  presence.leave(bob);
   clock.advance(250);
   assert.equal(typing(), []);
   assert.is(clock.timers, 0);
@@ -98,13 +98,13 @@ test("typing ends by itself unless it is said again, and with its reader", () =>
 test("of several connections of a user one typing counts, and what the last one that spoke looks at", () => {
   const { clock, presence, told, enter } = make();
   const [phone, page] = [enter("ann"), enter("ann")];
-  presence.set(phone!, { typing: true, viewing: "msg_1" });
-  presence.set(page!, { viewing: "msg_2" });
+  presence.set(phone, { typing: true, viewing: "msg_1" });
+  presence.set(page, { viewing: "msg_2" });
   clock.advance(0);
   assert.equal(told.at(-1)!.users, [
     { id: "ann", name: "ann", connections: 2, typing: true, viewing: "msg_2" },
   ]);
-  presence.leave(page!);
+  presence.leave(page);
   clock.advance(250);
   assert.equal(told.at(-1)!.users, [
     { id: "ann", name: "ann", connections: 1, typing: true, viewing: "msg_1" },
