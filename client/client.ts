@@ -79,7 +79,7 @@ export class Client implements AsyncDisposable {
         offline: () => this.#offline(),
         frame: (frame) => this.#frame(frame),
         status: () => this.#emitStatus(),
-        probe: () => this.#probe(),
+        probe: () => this.#tell({ type: "listAgents", limit: 1 }),
       },
     );
     this.#tools = new ToolProvider(
@@ -100,15 +100,9 @@ export class Client implements AsyncDisposable {
           { type: "attach", ...frame },
           { replay: false, bound: true, received: (ok) => received(ok as unknown as ResultOf<"attach">) },
         ),
-      detach: (session) => {
-        // Not awaited: a connection that is gone has detached by itself.
-        this.#call({ type: "detach", session }, { replay: false, bound: true }).catch(() => undefined);
-      },
-      setPresence: (session, doing) => {
-        this.#call({ type: "setPresence", session, ...doing }, { replay: false, bound: true }).catch(
-          () => undefined,
-        );
-      },
+      // Both end with the connection by themselves.
+      detach: (session) => this.#tell({ type: "detach", session }),
+      setPresence: (session, doing) => this.#tell({ type: "setPresence", session, ...doing }),
       channel: (channel, attachment) => void this.#channels.set(channel, attachment),
       forget: (attachment) => {
         if (this.#attachments.get(attachment.session) === attachment)
@@ -378,8 +372,9 @@ export class Client implements AsyncDisposable {
     }
   }
 
-  #probe(): void {
-    this.#call({ type: "listAgents", limit: 1 }, { replay: false, bound: true }).catch(() => undefined);
+  /** A request of this connection alone, whose answer nobody waits for. */
+  #tell(frame: OutgoingFrame): void {
+    this.#call(frame, { replay: false, bound: true }).catch(() => undefined);
   }
 
   #closedError(): ProtocolError {
