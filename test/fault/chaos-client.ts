@@ -38,7 +38,7 @@ export interface ChaosClient {
 /** What a client tells its world. */
 export interface Watcher {
   /** An entry, once by each client that is shown it. */
-  entry(entry: EventFrame): void;
+  entry(entry: EventFrame, client: ChaosClient): void;
   live(client: ChaosClient): void;
   /** Resolves while a server is there; thousands of refused attempts would only heat the machine. */
   up(): Promise<unknown>;
@@ -166,7 +166,7 @@ export class RawClient implements ChaosClient {
     if (type === "event") {
       const entry = frame as unknown as EventFrame;
       if (entry.event.type === "run-finished") this.#ends.push(entry.seq);
-      this.#watcher.entry(entry);
+      this.#watcher.entry(entry, this);
     } else if (type === "live") {
       this.#watcher.live(this);
     } else if (type === "detached") {

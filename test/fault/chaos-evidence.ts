@@ -5,6 +5,7 @@
 import { encodeFrame, transcodeToJson } from "../../protocol/codec.ts";
 import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
 import { cut } from "../../protocol/state.ts";
+import { ANSWERED, PAID, PEOPLE } from "./chaos-evidence-people.ts";
 import type { Line } from "./chaos-journal.ts";
 import { foldAll, type Evidence } from "./chaos-oracle.ts";
 import type { Asked, Promised } from "./chaos-player.ts";
@@ -97,6 +98,8 @@ const FORKED: readonly Said[] = [
 export interface Left {
   said: Said[];
   forked: Said[];
+  /** A session of its own, in which people are asked. */
+  asked: Said[];
   promised: Promised[];
   journal: Line[];
   /** What the clients were shown, when that is not what is logged. */
@@ -119,6 +122,7 @@ export function kept(): Left {
   return structuredClone<Left>({
     said: [...SAID],
     forked: [...FORKED],
+    asked: [...PEOPLE],
     promised: [
       promise({ kind: "send", key: "k1", content: "one", mode: "queue" }, 2, { input: "msg_1" }),
       promise({ kind: "send", key: "k2", content: "two", mode: "queue" }, 9, { input: "msg_2" }),
@@ -129,11 +133,13 @@ export function kept(): Left {
       promise({ kind: "compact" }, 15),
       promise({ kind: "retry", run: "run_1", key: "k3" }, 16, { input: "msg_3" }),
       promise({ kind: "fork" }, 0, { session: "fork" }),
+      ...ANSWERED,
     ],
     journal: [
-      { did: "begun", reference, tool: "once_count" },
+      { did: "begun", reference, tool: "once_count", input: {} },
       { did: "done", reference, output: { done: "ses/call_1/1" } },
       { did: "told", reference, verdict: "stored" },
+      ...PAID,
     ],
     faults: [],
   });
@@ -147,7 +153,7 @@ function entriesOf(session: string, said: readonly Said[]): EventFrame[] {
     seq: at + 1,
     at: 1,
     ...(run === undefined ? {} : { run }),
-    ...(event.type === "input-queued" ? { actor: ann } : {}),
+    ...(["input-queued", "run-started", "request-answered"].includes(event.type) ? { actor: ann } : {}),
     event,
   }));
 }
@@ -169,6 +175,7 @@ export function evidenceOf(left: Left): Evidence {
   return {
     logs: new Map([
       ["ses", log("ses", left.said)],
+      ["people", log("people", left.asked)],
       ...(left.forked.length === 0 ? [] : [["fork", log("fork", left.forked)] as const]),
     ]),
     views: [

@@ -12,7 +12,7 @@ export interface Reference {
 }
 
 export type Line =
-  | { readonly did: "begun"; readonly reference: Reference; readonly tool: string }
+  | { readonly did: "begun"; readonly reference: Reference; readonly tool: string; readonly input: JsonValue }
   | { readonly did: "done"; readonly reference: Reference; readonly output: JsonValue }
   | { readonly did: "told"; readonly reference: Reference; readonly verdict: string }
   | { readonly did: "problem"; readonly problem: string };

@@ -58,7 +58,8 @@ export class LibraryClient implements ChaosClient {
       if (!(error instanceof ProtocolError)) throw error;
       // Of the server, or of the library about a lost connection: in both cases it may have been done.
       if (error.code === "unavailable" || error.code === "timeout") return undefined;
-      return { type: "error", code: error.code, retryable: error.retryable, message: error.message };
+      const { code, retryable, message, details } = error;
+      return { type: "error", code, retryable, message, ...(details === undefined ? {} : { details }) };
     }
   }
 
@@ -88,7 +89,7 @@ export class LibraryClient implements ChaosClient {
     });
     handle.on("entry", (entry) => {
       this.#entry(entry);
-      watcher.entry(entry);
+      watcher.entry(entry, this);
     });
     handle.on("state", (state) => (this.#state = state));
     handle.on("live", () => watcher.live(this));

@@ -9,7 +9,15 @@ import type { Proxy } from "../support/proxy.ts";
 import { repositoryRoot } from "../support/root.ts";
 import { deferred } from "../support/wait.ts";
 import { judge, type Evidence } from "./chaos-oracle.ts";
-import { describe, drawSchedule, type Fault, type LinkFault, type Schedule } from "./chaos-schedule.ts";
+import { countRequests } from "./chaos-requests.ts";
+import {
+  describe,
+  drawSchedule,
+  SESSIONS,
+  type Fault,
+  type LinkFault,
+  type Schedule,
+} from "./chaos-schedule.ts";
 import type { ChaosSuite, SeedReport } from "./chaos-suite.ts";
 import { ChaosWorld } from "./chaos-world.ts";
 
@@ -84,7 +92,8 @@ async function play(world: ChaosWorld, schedule: Schedule): Promise<Record<strin
     runs: count("run-finished"),
     calls: count("tool-result"),
     compacted: count("compacted"),
-    forks: evidence.logs.size - 10,
+    forks: evidence.logs.size - SESSIONS,
+    ...countRequests(evidence, world.restarts),
     ...struck,
   };
 }

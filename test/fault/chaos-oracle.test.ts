@@ -6,6 +6,7 @@ import { assert, suite } from "../support/suite.ts";
 import { evidenceOf, kept, usage, type Left } from "./chaos-evidence.ts";
 import type { Line } from "./chaos-journal.ts";
 import { judge, RULES } from "./chaos-oracle.ts";
+import { PLANTED_PEOPLE, type Planted } from "./chaos-planted.ts";
 
 const test = suite("oracle of chaos");
 
@@ -15,8 +16,7 @@ test("a world that keeps every promise is found to", () => {
 
 const at = (left: Left, type: string): number => left.said.findIndex(([event]) => event.type === type);
 
-/** What is planted, the rule that is meant for it, and some of what it says. */
-const PLANTED: readonly [what: string, rule: string, plant: (left: Left) => unknown, says: RegExp][] = [
+const PLANTED: readonly Planted[] = [
   ["a call with two outcomes", "logs", (left) => left.said.splice(7, 0, left.said[6]!), /second result/],
   [
     "a call without an outcome",
@@ -180,6 +180,7 @@ const PLANTED: readonly [what: string, rule: string, plant: (left: Left) => unkn
         did: "begun",
         reference: { session: "ses", call: "call_1", attempt: 2 },
         tool: "once_count",
+        input: {},
       }),
     /executed again, and is once/,
   ],
@@ -221,6 +222,7 @@ const PLANTED: readonly [what: string, rule: string, plant: (left: Left) => unkn
     (left) => left.journal.push({ did: "problem", problem: "sent twice" }),
     /sent twice/,
   ],
+  ...PLANTED_PEOPLE,
 ];
 
 for (const [what, begins, plant, says] of PLANTED) {

@@ -12,7 +12,8 @@ import { violations } from "../server/agent/rules.ts";
 import type { View } from "./chaos-client.ts";
 import { judgeCalls } from "./chaos-calls.ts";
 import type { Line } from "./chaos-journal.ts";
-import type { Promised } from "./chaos-player.ts";
+import { mayBeRepeated, type Promised } from "./chaos-player.ts";
+import { judgeRequests } from "./chaos-requests.ts";
 import { SCRIPTED_ERROR } from "./chaos-schedule.ts";
 
 export interface Log {
@@ -41,6 +42,7 @@ export const RULES: Readonly<Record<string, Rule>> = {
   "what was shown is what is logged, and all clients show the same": judgeViews,
   "forks begin with what was said": judgeForks,
   "calls were executed as logged, and once at most where it says so": judgeCalls,
+  "requests are resolved once, and nothing goes out that people did not allow": judgeRequests,
 };
 
 export function judge(evidence: Evidence): string[] {
@@ -98,7 +100,7 @@ function judgeAcks({ logs, promised }: Evidence): string[] {
       say("there is no log");
       continue;
     }
-    if ("key" in asked && promise.answer === "unknown") say("never had an answer");
+    if (mayBeRepeated(asked) && promise.answer === "unknown") say("never had an answer");
     if (promise.answer !== "acked") continue;
     const frame = promise.frame ?? {};
     const body = entries[(frame["seq"] as number) - 1]?.event;
@@ -137,10 +139,28 @@ function isKept(
       return body?.type === "session-updated" && body.title === asked.title;
     case "compact":
       return body?.type === "compacted";
+    case "answer":
+      return isSaid(asked, user, body, entries[(frame["seq"] as number) - 1]?.actor?.id);
     case "fork":
       // judgeForks looks at the other log.
       return typeof frame["session"] === "string";
   }
+}
+
+/** Whether an entry is this answer, or is resolved by it among others. */
+function isSaid(
+  asked: Extract<Promised["asked"], { kind: "answer" }>,
+  user: string,
+  body: EntryBody | undefined,
+  actor: string | undefined,
+): boolean {
+  if (body?.type === "request-answered")
+    return (
+      body.request === asked.request && actor === user && "decision" in asked && asked.decision === "approve"
+    );
+  if (body?.type !== "request-resolved" || body.request !== asked.request) return false;
+  const decision = "decision" in asked ? asked.decision : "approve";
+  return body.decision === decision && body.by?.some(({ id }) => id === user) === true;
 }
 
 /** What a run was asked: the text of the message that it began with. */

@@ -2,7 +2,7 @@
  * Plays what a client was drawn to do, and writes down what it was promised: acked (and where), refused, or unknown.
  * What has a key is said again until it has an answer. Owns the promises; whether they are kept is ./chaos-oracle.ts.
  */
-import type { SendMode } from "../../protocol/content.ts";
+import type { JsonValue, SendMode } from "../../protocol/content.ts";
 import type { QueuedInput } from "../../protocol/frames.ts";
 import type { Frame } from "../support/wire.ts";
 import type { ChaosClient } from "./chaos-client.ts";
@@ -16,7 +16,14 @@ export type Asked =
   | { readonly kind: "cancel"; readonly run: string }
   | { readonly kind: "update"; readonly title: string }
   | { readonly kind: "fork"; readonly at?: number }
-  | { readonly kind: "compact" };
+  | { readonly kind: "compact" }
+  | ({ readonly kind: "answer"; readonly request: string } & Said);
+
+/** What somebody says to a request. */
+export type Said =
+  | { readonly decision: "approve"; readonly input?: JsonValue }
+  | { readonly decision: "deny"; readonly reason: string }
+  | { readonly answers: JsonValue };
 
 export interface Promised {
   readonly client: string;
@@ -39,6 +46,7 @@ const REFUSALS: Readonly<Record<Asked["kind"], readonly string[]>> = {
   update: [],
   fork: ["conflict"],
   compact: ["busy", "conflict"],
+  answer: ["conflict", "forbidden"],
 };
 
 export class Player {
@@ -54,6 +62,11 @@ export class Player {
   constructor(client: ChaosClient, happened: (what: string) => void) {
     this.client = client;
     this.#happened = happened;
+  }
+
+  /** Answers a request, again and again until that is acked or refused. */
+  async answer(request: string, said: Said): Promise<void> {
+    await this.#ask("answer", { kind: "answer", request, ...said });
   }
 
   async play(op: Op): Promise<void> {
@@ -168,7 +181,7 @@ export class Player {
         this.counts.refused++;
         return promised;
       }
-      if (!("key" in asked)) {
+      if (!mayBeRepeated(asked)) {
         this.counts.unknown++;
         return promised;
       }
@@ -188,4 +201,9 @@ export class Player {
   #key(): string {
     return `${this.client.name}-${this.#keys++}`;
   }
+}
+
+/** What has a key, and answers: the same person's same answer is one. */
+export function mayBeRepeated(asked: Asked): boolean {
+  return "key" in asked || asked.kind === "answer";
 }

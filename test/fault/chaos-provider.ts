@@ -4,10 +4,11 @@
  * client library and forgets. Both write down what they execute. Owns no judgement.
  */
 import { connect } from "../../client/index.ts";
+import type { JsonValue } from "../../protocol/content.ts";
 import { seeded } from "../support/wait.ts";
 import { Refused, Wire, type Frame } from "../support/wire.ts";
 import { Journal, type Reference } from "./chaos-journal.ts";
-import { TOOLS } from "./chaos-schedule.ts";
+import { APPROVAL, PAY, TOOLS } from "./chaos-schedule.ts";
 
 const [url = "", path = "", instance = "", seed = "0", kind = "raw"] = process.argv.slice(2);
 const journal = new Journal(path);
@@ -24,14 +25,15 @@ function library(): void {
     const execute = async (input: unknown, context: Reference): Promise<object> => {
       const { session, call, attempt } = context;
       const reference = { session, call, attempt };
-      journal.write({ did: "begun", reference, tool: name });
+      journal.write({ did: "begun", reference, tool: name, input: input as JsonValue });
       await pause((input as { ms?: number }).ms ?? 0);
       const output = { done: keyOf(reference) };
       journal.write({ did: "done", reference, output });
       return output;
     };
-    const input = { type: "object" };
-    return [name, { description: name, input, effect, timeoutMs: TIMEOUT_MS, execute }] as const;
+    const approval = name === PAY ? { approval: APPROVAL } : {};
+    const offered = { description: name, input: { type: "object" }, effect, timeoutMs: TIMEOUT_MS };
+    return [name, { ...offered, ...approval, execute }] as const;
   });
   client.on("error", (error) => journal.write({ did: "problem", problem: `provider: ${error.message}` }));
   void client.provideTools(Object.fromEntries(tools)).then(() => console.log("offered"));
@@ -68,6 +70,7 @@ class RawProvider {
             inputSchema: { type: "object" },
             effect,
             timeoutMs: TIMEOUT_MS,
+            ...(name === PAY ? { approval: APPROVAL } : {}),
           })),
           working: [...this.#working.values()],
         });
@@ -101,10 +104,11 @@ class RawProvider {
       const error = { code: "not-started", message: "busy with chaos" };
       return this.#say({ type: "callResult", ...reference, error });
     }
-    journal.write({ did: "begun", reference, tool: frame["tool"] as string });
+    const input = frame["input"] as JsonValue;
+    journal.write({ did: "begun", reference, tool: frame["tool"] as string, input });
     this.#working.set(key, reference);
     this.#say({ type: "callAccepted", ...reference });
-    await pause((frame["input"] as { ms?: number }).ms ?? 0);
+    await pause((input as { ms?: number }).ms ?? 0);
     this.#working.delete(key);
     const output = { done: key };
     journal.write({ did: "done", reference, output });

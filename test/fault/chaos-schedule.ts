@@ -10,7 +10,28 @@ export const SESSIONS = 10;
 export const CLIENTS_PER_SESSION = 3;
 export const CLIENTS = SESSIONS * CLIENTS_PER_SESSION;
 export const PROVIDERS = 2;
-export const TOOLS = { pure_echo: "pure", idem_put: "idempotent", once_count: "once" } as const;
+export const TOOLS = {
+  pure_echo: "pure",
+  idem_put: "idempotent",
+  once_count: "once",
+  once_pay: "once",
+} as const;
+/** Nobody waits longer for people. */
+export const APPROVAL = { mode: "always", editable: true, expiresInMs: 500 } as const;
+/** What is asked about by its provider, and by every agent where its input says so. */
+export const PAY = "once_pay";
+export const AGENTS = [
+  { name: "steady", rule: { ...APPROVAL, by: { notRequester: true } } },
+  { name: "short", compaction: { contextWindow: 1200 }, rule: { ...APPROVAL, by: { count: 2 } } },
+  { name: "brittle", crashPolicy: "stop" },
+].map(({ rule, ...agent }) => ({
+  ...agent,
+  tools: ["*", "ask"],
+  approvals: {
+    idem_put: { ...APPROVAL, mode: "when", when: { required: ["asked"] } },
+    ...(rule === undefined ? {} : { [PAY]: rule }),
+  },
+}));
 /** What a scripted failure says. */
 export const SCRIPTED_ERROR = "chaos wants this";
 const PHASES = 4;
@@ -23,6 +44,13 @@ export type Op =
   | { readonly kind: "update"; readonly title: string }
   | { readonly kind: "repeat" | "withdraw" | "fork"; readonly pick: number }
   | { readonly kind: "cancel" | "retry" | "compact" | "history" };
+
+/** What a client does when it is shown a request, after `ms`; a question is answered by all but `deny`, and by somebody. */
+export interface Reaction {
+  /** `twice`: the same at once again; `both`: yes and no at once; `late`: once it is resolved. */
+  readonly kind: "approve" | "edit" | "deny" | "twice" | "both" | "late" | "at-expiry" | "none";
+  readonly ms: number;
+}
 
 /** After so many of an event (an entry's type, `ack` or `live`) since the phase began. */
 export interface Moment {
@@ -58,6 +86,8 @@ export interface Phase {
 export interface Schedule {
   readonly seed: number;
   readonly phases: readonly Phase[];
+  /** By client: what it does about the first request that it is shown, the second, and so on, and then again. */
+  readonly reactions: readonly (readonly Reaction[])[];
   /** For the providers' own draws. */
   readonly providerSeeds: readonly number[];
 }
@@ -69,6 +99,8 @@ const MOMENTS: readonly (readonly [what: string, most: number])[] = [
   ["message", 25],
   ["tool-dispatched", 12],
   ["tool-accepted", 5],
+  ["request-opened", 8],
+  ["request-resolved", 8],
   ["tool-result", 12],
   ["step-finished", 20],
   ["run-finished", 12],
@@ -98,7 +130,8 @@ export function drawSchedule(seed: number): Schedule {
     ],
   }));
   const providerSeeds = Array.from({ length: PROVIDERS }, () => random.int(2 ** 31));
-  return { seed, phases, providerSeeds };
+  const reactions = Array.from({ length: CLIENTS }, () => drawReactions(random.fork()));
+  return { seed, phases, reactions, providerSeeds };
 }
 
 /** A line for each fault, and what the clients do, counted by kind. */
@@ -154,6 +187,24 @@ function drawLinkFault(random: Random): Fault {
   return { kind: random.pick(LINK_FAULTS), after, links, ms: 50 + random.int(500) };
 }
 
+function drawReactions(random: Random): Reaction[] {
+  return Array.from({ length: 12 }, () => ({
+    kind: random.pick([
+      "approve",
+      "approve",
+      "edit",
+      "deny",
+      "twice",
+      "twice",
+      "both",
+      "late",
+      "at-expiry",
+      "none",
+    ] as const),
+    ms: random.pick([0, 0, 0, 50, 150]),
+  }));
+}
+
 function drawOps(random: Random, phase: number, client: number): Op[] {
   return Array.from({ length: 1 + random.int(2) }, (_, at) => drawOp(random, `${client}.${phase}.${at}`));
 }
@@ -185,15 +236,17 @@ function drawOp(random: Random, mark: string): Op {
 /** A script for the scripted model, or plain words that it quotes. */
 function drawContent(random: Random, mark: string): string {
   const text = (): object => ({
-    text: `${mark} ${"said ".repeat(random.int(25))}`,
+    text: `${mark} ${"said ".repeat(random.int(15))}`,
     rate: random.pick([200, 1000]),
     chunk: 8,
   });
   const calls = (): object => ({
-    calls: Array.from({ length: 1 + random.int(2) }, () => ({
-      tool: random.pick(["pure_echo", "idem_put", "once_count", "once_count"]),
-      input: { mark, ms: random.pick([0, 0, 10, 40, 250]) },
-    })),
+    calls: Array.from({ length: 1 + random.int(2) }, () => {
+      const tool = random.pick(["pure_echo", "idem_put", "idem_put", "once_count", PAY, "ask"]);
+      if (tool === "ask") return { tool, input: QUESTIONS };
+      const asked = tool === "idem_put" && random.chance(0.5) ? { asked: true } : {};
+      return { tool, input: { mark, ms: random.pick([0, 0, 10, 40, 250]), ...asked } };
+    }),
   });
   const kind = random.int(10);
   if (kind < 2) return mark;
@@ -203,6 +256,14 @@ function drawContent(random: Random, mark: string): string {
   if (kind < 9) return script({ reasoning: `about ${mark}`, rate: 500 }, text(), calls());
   return script(text(), calls(), { error: SCRIPTED_ERROR });
 }
+
+/** What the tool `ask` is given. */
+const QUESTIONS = {
+  questions: [
+    { id: "go", text: "Shall it go on?", kind: "choice", options: ["yes", "no"] },
+    { id: "why", text: "Why?", kind: "text", required: false },
+  ],
+};
 
 function script(...items: object[]): string {
   return JSON.stringify({ script: items });

@@ -18,9 +18,11 @@ import { makeDisk, type Disk } from "./chaos-disk.ts";
 import { Journal } from "./chaos-journal.ts";
 import { LibraryClient } from "./chaos-library.ts";
 import type { Evidence, Log } from "./chaos-oracle.ts";
+import { Answerer } from "./chaos-people.ts";
 import { Player } from "./chaos-player.ts";
 import type { Recovery } from "./chaos-suite.ts";
 import {
+  AGENTS,
   CLIENTS,
   CLIENTS_PER_SESSION,
   PROVIDERS,
@@ -29,11 +31,6 @@ import {
   type Schedule,
 } from "./chaos-schedule.ts";
 
-const AGENTS = [
-  { name: "steady" },
-  { name: "short", compaction: { contextWindow: 1200 } },
-  { name: "brittle", crashPolicy: "stop" },
-];
 const GRACE_MS = 1_000;
 /** How long anything may take before it counts as hanging. */
 const PATIENCE_MS = 60_000;
@@ -47,8 +44,11 @@ export class ChaosWorld implements Watcher {
   readonly providers: TestProcess[] = [];
   readonly journals: Journal[] = [];
   readonly players: Player[] = [];
+  /** By client: what it does about requests. */
+  readonly #people = new Map<ChaosClient, Answerer>();
   readonly recoveries: Recovery[] = [];
-  restarts = 0;
+  /** When the server was ended, by its clock. */
+  readonly restarts: number[] = [];
   #server!: TestServer;
   /** Its end is wanted. */
   #ending = false;
@@ -104,7 +104,9 @@ export class ChaosWorld implements Watcher {
       encoding: at % 2 === 0 ? ("msgpack" as const) : ("json" as const),
     };
     const client = place === 0 ? new LibraryClient(options, this) : new RawClient(options, this);
-    this.players.push(new Player(client, (what) => this.happened(what)));
+    const player = new Player(client, (what) => this.happened(what));
+    this.players.push(player);
+    this.#people.set(client, new Answerer(player, this.schedule.reactions[at]!, place === 0));
   }
 
   startProvider(at: number): void {
@@ -122,7 +124,8 @@ export class ChaosWorld implements Watcher {
 
   // Watcher
 
-  entry({ session, seq, event }: EventFrame): void {
+  entry({ session, seq, event }: EventFrame, client: ChaosClient): void {
+    this.#people.get(client)?.see(event);
     if (seq <= (this.#seen.get(session) ?? 0)) return;
     this.#seen.set(session, seq);
     this.happened(event.type);
@@ -167,10 +170,10 @@ export class ChaosWorld implements Watcher {
   async restart(signal: "SIGKILL" | "SIGTERM"): Promise<void> {
     this.#ending = true;
     this.#up = deferred();
+    this.restarts.push(Date.now());
     this.#server.process.kill(signal);
     const { code } = await this.#server.process.exited;
     if (signal === "SIGTERM" && code !== 0) this.problems.push(`a stopped server ends with ${code}`);
-    this.restarts++;
     this.#readyAt = undefined;
     for (const { client } of this.players) this.#waiting.add(client);
     this.#started(await this.#server.again());
@@ -210,6 +213,11 @@ export class ChaosWorld implements Watcher {
       for (const fault of reader.faults) this.problems.push(`the log of ${session}: ${fault}`);
     }
     wire.cut();
+    // Of what is resolved, late answers hear how.
+    const answering = (): boolean => [...this.#people.values()].some(({ busy }) => busy);
+    await until(() => !answering(), PATIENCE_MS, "all answers").catch((error: unknown) =>
+      this.problems.push(String(error)),
+    );
     // A result that the server had and lost with an append is told again after a reconnect, by the contract of providers.
     this.links[CLIENTS]!.cut();
     await until(() => this.#untold().length === 0, PATIENCE_MS, "all verdicts").catch(() => {

@@ -41,10 +41,10 @@ await runSeeds(suite, { first, seeds, atOnce }, (report, seconds) => {
   console.log(
     `seed ${seed}: ${JSON.stringify(counts)}; ${problems.length} problems, ${seconds.toFixed(1)} s`,
   );
-  if (problems.length > 0 || seeds === 1) for (const line of schedule) console.log(`  ${line}`);
   for (const { client, ms } of report.recoveries)
     if (ms > LIVE_GOAL_MS) console.log(`  ${client} was live again only after ${Math.round(ms)} ms`);
   for (const problem of problems) console.log(`  PROBLEM ${problem}`);
+  if (problems.length > 0 || seeds === 1) for (const line of schedule) console.log(`  ${line}`);
   if (problems.length > 0) console.log(`  again: npm run chaos -- --suite ${name} --seed ${seed} --seeds 1`);
 });
 for (const line of totals.lines()) console.log(line);
