@@ -179,3 +179,11 @@ function responseOf(end: EntryBodyOf<"run-finished">, steps: readonly AgentStep[
     run: end.run,
   };
 }
+
+/** What came of the run; throws `closed` when its session ended before it. */
+export async function lastOf(events: AsyncIterable<ReadEvent>): Promise<AgentResponse> {
+  let response: AgentResponse | undefined;
+  for await (const event of events) response = event.response ?? response;
+  if (response === undefined) throw new ProtocolError("closed", "the session ended before the run did");
+  return response;
+}

@@ -20,7 +20,7 @@ import type { Model } from "./model/model.ts";
 import { priced } from "./model/prices.ts";
 import { silentLog } from "./observe/log.ts";
 import type { Log } from "./observe/log.ts";
-import { checkContent, embedder, Readers } from "./reader.ts";
+import { checkContent, embedder, lastOf, Readers } from "./reader.ts";
 import type { RuntimeOptions } from "./runtime/options.ts";
 import type { AgentResponse, ReadEvent } from "./reader.ts";
 import type { Caller } from "./session/access.ts";
@@ -32,6 +32,7 @@ import { fork } from "./session/fork.ts";
 import { RunGate } from "./session/gate.ts";
 import { Import } from "./session/import.ts";
 import { Membership } from "./session/membership.ts";
+import { SessionQuota } from "./session/quota.ts";
 import { SessionRegistry } from "./session/registry.ts";
 import { Retention } from "./session/retention.ts";
 import { retry } from "./session/retry.ts";
@@ -99,6 +100,7 @@ export class Runtime {
     const files = new FileGuard(options);
     const services: SessionServices = (this.#services = {
       gate: this.gate,
+      quota: new SessionQuota(this.store, options),
       store: this.store,
       commits: this.commits,
       tools: this.tools,
@@ -389,12 +391,4 @@ export class Runtime {
     // Also when nothing was open: an append whose answer was lost may have opened it.
     this.#membership.recoverSoon();
   }
-}
-
-/** What came of the run; throws `closed` when its session ended before it. */
-async function lastOf(events: AsyncIterable<ReadEvent>): Promise<AgentResponse> {
-  let response: AgentResponse | undefined;
-  for await (const event of events) response = event.response ?? response;
-  if (response === undefined) throw new ProtocolError("closed", "the session ended before the run did");
-  return response;
 }

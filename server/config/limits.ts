@@ -28,6 +28,7 @@ export const limits = z.strictObject({
   maxInvites: z.int().min(1).optional(),
   maxRuns: count,
   maxRunsPerUser: count,
+  maxSessionsPerUser: count,
   maxTools: count,
   maxSchemaBytes: count,
   maxAttachments: count,

@@ -21,7 +21,10 @@ export interface CreateRequest {
   readonly key?: string | undefined;
 }
 
-/** Throws ProtocolError `bad-frame` (a key without an id), `conflict` (the id was used). The agent was looked up before. */
+/**
+ * Throws ProtocolError `bad-frame` (a key without an id), `conflict` (the id was used), `forbidden` (the user has too many
+ * sessions). The agent was looked up before.
+ */
 export async function createSession(
   registry: SessionRegistry,
   store: Store,
@@ -45,7 +48,9 @@ export async function createSession(
     const session = await registry.create(id, [body], caller.actor);
     return { session: id, epoch: session.state.epoch, seq: 1 };
   } catch (error) {
-    if (key === undefined || !(error instanceof ProtocolError) || error.code !== "conflict") throw error;
+    // A repeat may come when the user has as many sessions as may be, this one among them.
+    const taken = error instanceof ProtocolError && ["conflict", "forbidden"].includes(error.code);
+    if (key === undefined || !taken) throw error;
     const [first] = await store.read(id, 0, 1);
     const entry = first && (decodeTrusted(first.bytes) as EventFrame);
     if (entry === undefined || !isDeepStrictEqual(entry.event, body)) throw error;

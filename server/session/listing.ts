@@ -16,6 +16,7 @@ export function indexRow(state: SessionState): IndexRow {
   const requests = encodeAsking(state);
   return {
     readers: Object.keys(state.members),
+    owner: state.session.owner,
     open: isOpen(state),
     updatedAt: state.session.updatedAt,
     info: encodeFrame(listedInfo(state.session)),

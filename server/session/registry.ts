@@ -24,6 +24,8 @@ const MAX_RETRIES = 5;
 const RECOVER_AT_ONCE = 256;
 const FINISH_LOOK_MS = 20;
 
+type FirstEntries = readonly [EntryBodyOf<"session-created">, ...EntryBody[]];
+
 export class SessionRegistry {
   readonly #services: SessionServices;
   readonly #sessions = new Map<string, Session | Promise<Session>>();
@@ -85,12 +87,15 @@ export class SessionRegistry {
     }
   }
 
-  /** Writes a session's first entries in one append and keeps it in memory. Throws `conflict` when the id was ever used. */
-  async create(
-    id: string,
-    bodies: readonly [EntryBodyOf<"session-created">, ...EntryBody[]],
-    actor: Actor,
-  ): Promise<Session> {
+  /**
+   * Writes a session's first entries in one append and keeps it in memory. Throws ProtocolError `conflict` when the id was
+   * ever used, `forbidden` when the actor has as many sessions as may be.
+   */
+  create(id: string, bodies: FirstEntries, actor: Actor): Promise<Session> {
+    return this.#services.quota.within(actor, () => this.#create(id, bodies, actor));
+  }
+
+  async #create(id: string, bodies: FirstEntries, actor: Actor): Promise<Session> {
     const { now, commits } = this.#services;
     const at = now();
     const entries = bodies.map((event, index): EventFrame => {

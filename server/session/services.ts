@@ -14,6 +14,7 @@ import type { Deadlines } from "../tool/deadlines.ts";
 import type { ToolRegistry } from "../tool/registry.ts";
 import type { Router } from "../tool/router.ts";
 import type { RunGate } from "./gate.ts";
+import type { SessionQuota } from "./quota.ts";
 import type { Spending } from "./spending.ts";
 import type { PresenceOptions } from "./presence.ts";
 
@@ -60,6 +61,7 @@ export interface SessionServices {
   readonly limits: SessionLimits;
   readonly presence?: PresenceOptions | undefined;
   readonly gate: RunGate;
+  readonly quota: SessionQuota;
   readonly log: Log;
   readonly now: () => number;
   /** When this process began, by the same clock: providers of the one before are on their way back for the grace. */

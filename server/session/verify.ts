@@ -106,6 +106,9 @@ export class LogAudit implements Audit {
       );
     if (!isDeepStrictEqual(expected.readers.toSorted(), index.readers.toSorted()))
       problems.push("its row has other readers than the log has members");
+    // A row from before sessions were counted names none.
+    if (index.owner !== undefined && index.owner !== expected.owner)
+      problems.push("its row names another owner than the log");
     if (!isDeepStrictEqual(lasting(expected), lasting(index)))
       problems.push("its row describes it otherwise");
     return problems;

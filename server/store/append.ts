@@ -19,6 +19,7 @@ import {
   uint48,
   unseal,
 } from "./layout.ts";
+import { deleteOwned, putOwned, type OwnedCounts } from "./owned.ts";
 import type { Owner, Owners } from "./owners.ts";
 import type { TallyRows } from "./tallies.ts";
 import { liveRow, readLast } from "./scan.ts";
@@ -31,7 +32,7 @@ import {
 } from "./store.ts";
 
 /** Where the rows of an owned session stand, so that moving them needs no read. */
-export type Listed = Pick<IndexRow, "readers" | "updatedAt" | "open"> & { readonly asked: boolean };
+export type Listed = Pick<IndexRow, "readers" | "owner" | "updatedAt" | "open"> & { readonly asked: boolean };
 
 /** What the disk says about an item: `duplicate` is the seq of a key, `head` that of a session which exists. */
 export interface Prior {
@@ -120,6 +121,13 @@ export function readKeySeq(id: string, key: Buffer, value: Buffer): number {
   return unseal(id, key, value, "an idempotency key").readUIntBE(0, 6);
 }
 
+/** What is read of an item, and what it changes, beside its session's rows. */
+export interface Beside {
+  readonly prior: Prior;
+  readonly tallies: TallyRows;
+  readonly owned: OwnedCounts;
+}
+
 /**
  * Judges an item and, if it passes, adds its rows to the batch; answers what is true once the batch is written.
  * `afterwards` gets what must be changed in `owners` then.
@@ -128,7 +136,7 @@ export function judge(
   batch: Batch,
   owners: Owners<Listed>,
   item: AppendItem,
-  { prior, tallies }: { readonly prior: Prior; readonly tallies: TallyRows },
+  { prior, tallies, owned }: Beside,
   afterwards: (() => void)[],
 ): AppendResult {
   const { id, epoch, create: member } = item;
@@ -148,7 +156,9 @@ export function judge(
   if (item.keys !== undefined) putKeys(batch, item.keys, prior.keyRows ?? keyRowsOf(item));
   if (item.index !== undefined) putIndex(batch, id, head, item.index, owner?.row);
   const row = item.index && listed(item.index, item.index.requests !== undefined);
+  const before = owner?.row;
   afterwards.push(() => {
+    if (row !== undefined) owned.changed(before?.owner, row.owner);
     if (owner !== undefined) advance(owner, head, row);
     else if (member && row && owners.alive(member)) owners.admit(id, { member, epoch, head, row });
   });
@@ -162,7 +172,8 @@ function advance(owner: Owner<Listed>, head: number, row: Listed | undefined): v
 
 /** `asked`: whether there are rows of open requests. */
 export function listed(index: IndexRow, asked: boolean): Listed {
-  return { readers: [...index.readers], updatedAt: index.updatedAt, open: index.open, asked };
+  const { readers, owner, updatedAt, open } = index;
+  return { readers: [...readers], updatedAt, open, asked, ...(owner === undefined ? {} : { owner }) };
 }
 
 function putEntries(batch: Batch, item: AppendItem): void {
@@ -193,6 +204,7 @@ function putIndex(batch: Batch, id: string, head: number, index: IndexRow, befor
   const openRow = sessionKey(Kind.open, id);
   if (index.open) batch.put(openRow, seal(openRow));
   putAsked(batch, id, index);
+  putOwned(batch, id, index);
 }
 
 /** Removes the list rows and the marks of an open session. Within a batch a later put of the same key wins. */
@@ -200,5 +212,6 @@ export function deleteListed(batch: Batch, id: string, before: Listed): void {
   for (const reader of [undefined, ...before.readers])
     batch.del(listKey(listPrefix(reader), before.updatedAt, id));
   if (before.open) batch.del(sessionKey(Kind.open, id));
+  deleteOwned(batch, id, before.owner);
   if (before.asked) deleteAsked(batch, id, before.readers);
 }

@@ -28,7 +28,9 @@ function isUint48(value: number): boolean {
 function checkIndex(index: IndexRow): void {
   if (!isUint48(index.updatedAt))
     throw new TypeError("index.updatedAt must be milliseconds, an integer of 48 bits");
-  const { readers } = index;
+  const { readers, owner = "" } = index;
+  if (owner.length > MAX_USER_LENGTH)
+    throw new TypeError(`index.owner has at most ${MAX_USER_LENGTH} characters`);
   if (readers.length > MAX_READERS || readers.some((reader) => reader.length > MAX_USER_LENGTH)) {
     throw new TypeError(
       `index.readers holds at most ${MAX_READERS} user ids of at most ${MAX_USER_LENGTH} characters`,

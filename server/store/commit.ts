@@ -183,7 +183,7 @@ function sizeOf(item: AppendItem): number {
 function rowsOf(item: AppendItem): number {
   const keys = item.keys?.length ?? 0;
   const lists = item.index?.requests === undefined ? 1 : 2;
-  const index = item.index === undefined ? 0 : 3 + lists * item.index.readers.length;
+  const index = item.index === undefined ? 0 : 4 + lists * item.index.readers.length;
   const tallies = 2 * (item.tallies?.length ?? 0);
   return item.entries.length + keys + index + tallies;
 }

@@ -19,6 +19,7 @@ import {
   uint48,
   unseal,
 } from "./layout.ts";
+import { OwnedCounts } from "./owned.ts";
 import { Owners } from "./owners.ts";
 import { Purge } from "./purge.ts";
 import {
@@ -59,6 +60,7 @@ export interface EmbeddedStoreOptions extends DirectoryOptions {
 export class EmbeddedStore implements Store {
   readonly #now: () => number;
   readonly #owners: Owners<Listed>;
+  readonly #counts: OwnedCounts;
   readonly #handle: Handle;
   readonly #lane: Lane;
   readonly #slots: Slots;
@@ -68,8 +70,16 @@ export class EmbeddedStore implements Store {
   #probing: Promise<void> | undefined;
   #rowsRead = 0;
 
-  private constructor(owners: Owners<Listed>, handle: Handle, lane: Lane, purge: Purge, now: () => number) {
+  private constructor(
+    owners: Owners<Listed>,
+    counts: OwnedCounts,
+    handle: Handle,
+    lane: Lane,
+    purge: Purge,
+    now: () => number,
+  ) {
     this.#owners = owners;
+    this.#counts = counts;
     this.#handle = handle;
     this.#lane = lane;
     this.#purge = purge;
@@ -84,11 +94,15 @@ export class EmbeddedStore implements Store {
   static async open(directory: string, options: EmbeddedStoreOptions = {}): Promise<EmbeddedStore> {
     const owners = new Owners<Listed>(options.now);
     const handle = await Handle.open(directory, options);
-    const lane = new Lane(handle, () => owners.clear());
+    const counts = new OwnedCounts();
+    const lane = new Lane(handle, () => {
+      owners.clear();
+      counts.clear();
+    });
     const purge = new Purge(handle, lane);
     handle.onReopen = () => purge.start();
     purge.start();
-    return new EmbeddedStore(owners, handle, lane, purge, options.now ?? Date.now);
+    return new EmbeddedStore(owners, counts, handle, lane, purge, options.now ?? Date.now);
   }
 
   /** Rows that `list` and `orphans` have walked over since the start. */
@@ -96,8 +110,8 @@ export class EmbeddedStore implements Store {
     return this.#rowsRead;
   }
 
-  /** Sessions that are owned now, and so all that memory holds. */
-  get owned(): number {
+  /** Sessions that a member holds now, and so all that memory has of sessions. */
+  get held(): number {
     return this.#owners.size;
   }
 
@@ -179,9 +193,10 @@ export class EmbeddedStore implements Store {
         sync: true,
         prepare: (level) => Promise.all([readPriors(level, batch), TallyRows.read(level, batch)]),
         build: (rows, [priors, tallies]) => {
+          const owned = this.#counts;
           const afterwards: (() => void)[] = [];
           const result = batch.map((item, at) =>
-            judge(rows, this.#owners, item, { prior: priors[at] ?? NOTHING, tallies }, afterwards),
+            judge(rows, this.#owners, item, { prior: priors[at] ?? NOTHING, tallies, owned }, afterwards),
           );
           return { result, apply: () => afterwards.forEach((change) => change()) };
         },
@@ -255,6 +270,10 @@ export class EmbeddedStore implements Store {
     return this.#scan((level) => readIdsFrom(level, from, limit));
   }
 
+  async owned(user: string): Promise<number> {
+    return this.#counts.of(this.#lane, user);
+  }
+
   async spent(user: string, since: number): Promise<Spent> {
     return this.#scan((level) => readSpent(level, user, since));
   }
@@ -287,7 +306,11 @@ export class EmbeddedStore implements Store {
         const mark = sessionKey(Kind.purge, id);
         batch.put(row, sealDeletedSession(row, this.#now()));
         batch.put(mark, seal(mark));
-        return { result: true, apply: () => this.#owners.forget(id) };
+        const apply = (): void => {
+          this.#owners.forget(id);
+          this.#counts.changed(owner.row.owner, undefined);
+        };
+        return { result: true, apply };
       },
     });
     if (removed) this.#purge.start();

@@ -26,9 +26,11 @@ import { StoreDamagedError, type IndexRow } from "./store.ts";
  *   0a    id 00                                         those requests, opaque
  *   0b    JSON user 00                                  what the user has used in all: JSON of a usage
  *   0b    JSON user 00 day, ms(u48)                     the same of one UTC day
+ *   0c    hash(owner), id                               none: a session of that user
  *
  * hash: the first 16 bytes of SHA-256. ~: inverted, so that the newest sorts first. 03 00 lists every session.
- * index-row: open(u8), updatedAt(u48), number of readers(u16), each reader's length(u16) and UTF-8, then info.
+ * index-row: flags(u8; 1: open, 2: has an owner), updatedAt(u48), number of readers(u16), each reader's length(u16) and
+ * UTF-8, the owner's in the same way, then info.
  * head in 02: the head when the row was written, a lower bound of the head now.
  * Value: version(u8, 1), CRC32(u32) over the body and then the key, body. The key is in the checksum so that a value
  * which turns up in another row's place is damage, too; a missing or a doubled entry therefore fails its successor.
@@ -48,6 +50,7 @@ export const Kind = {
   asked: 9,
   requests: 10,
   tally: 11,
+  owned: 12,
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
@@ -55,6 +58,8 @@ const VERSION = 1;
 const HEADER = 5;
 const HASH = 16;
 const ENTRY_HEADER = HEADER + 6;
+const OPEN = 1;
+const OWNED = 2;
 const LIVE = 1;
 const DELETED = 2;
 
@@ -124,6 +129,15 @@ export function readTallyKey(key: Buffer): { readonly user: string; readonly day
   const end = key.indexOf(0, 1);
   const user = JSON.parse(key.toString("utf8", 1, end)) as string;
   return { user, day: key.length > end + 1 ? key.readUIntBE(end + 1, 6) : undefined };
+}
+
+/** Without `id`: where the sessions of the user begin. */
+export function ownedKey(owner: string, id = ""): Buffer {
+  return Buffer.from(`\x0c${digest(owner)}${id}`, "latin1");
+}
+
+export function idOfOwnedKey(key: Buffer): string {
+  return key.toString("latin1", 1 + HASH);
 }
 
 /** Where the list of `reader` starts; undefined: the list of all sessions. No prefix is the start of another. */
@@ -237,12 +251,12 @@ export function readSessionRow(id: string, key: Buffer, value: Buffer): SessionR
 
 export function encodeIndex(index: IndexRow): Buffer {
   const head = Buffer.allocUnsafe(9);
-  head[0] = index.open ? 1 : 0;
+  head[0] = (index.open ? OPEN : 0) | (index.owner === undefined ? 0 : OWNED);
   head.writeUIntBE(index.updatedAt, 1, 6);
   head.writeUInt16BE(index.readers.length, 7);
   const parts: Uint8Array[] = [head];
-  for (const reader of index.readers) {
-    const text = Buffer.from(reader);
+  for (const user of index.owner === undefined ? index.readers : [...index.readers, index.owner]) {
+    const text = Buffer.from(user);
     const length = Buffer.allocUnsafe(2);
     length.writeUInt16BE(text.length);
     parts.push(length, text);
@@ -252,12 +266,21 @@ export function encodeIndex(index: IndexRow): Buffer {
 
 /** Takes bytes whose checksum was right. */
 export function readIndex(bytes: Buffer): IndexRow {
-  const readers: string[] = [];
+  const users: string[] = [];
+  const [flags = 0] = bytes;
+  const readers = bytes.readUInt16BE(7);
   let at = 9;
-  for (let left = bytes.readUInt16BE(7); left > 0; left--) {
+  for (let left = readers + (flags & OWNED ? 1 : 0); left > 0; left--) {
     const length = bytes.readUInt16BE(at);
-    readers.push(bytes.toString("utf8", at + 2, at + 2 + length));
+    users.push(bytes.toString("utf8", at + 2, at + 2 + length));
     at += 2 + length;
   }
-  return { readers, open: bytes[0] === 1, updatedAt: bytes.readUIntBE(1, 6), info: bytes.subarray(at) };
+  const [owner] = users.slice(readers);
+  return {
+    readers: users.slice(0, readers),
+    ...(owner === undefined ? {} : { owner }),
+    open: (flags & OPEN) !== 0,
+    updatedAt: bytes.readUIntBE(1, 6),
+    info: bytes.subarray(at),
+  };
 }

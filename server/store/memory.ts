@@ -44,6 +44,8 @@ export class MemoryStore implements Store {
   readonly #open = new Set<string>();
   readonly #asked = new Set<string>();
   readonly #deleted = new Set<string>();
+  /** Sessions by their owner. */
+  readonly #owned = new Map<string, number>();
   /** By user, then by day. */
   readonly #tallies = new Map<string, Map<number, Usage>>();
   readonly #owners: Owners<undefined>;
@@ -113,7 +115,7 @@ export class MemoryStore implements Store {
   }
 
   async checkpoint(grant: Grant, body: Uint8Array | null): Promise<boolean> {
-    const session = this.#owned(grant);
+    const session = this.#held(grant);
     if (session === undefined) return false;
     if (body === null) delete session.checkpoint;
     else session.checkpoint = body;
@@ -121,7 +123,7 @@ export class MemoryStore implements Store {
   }
 
   async snapshot(grant: Grant, seq: number, body: Uint8Array): Promise<boolean> {
-    const session = this.#owned(grant);
+    const session = this.#held(grant);
     if (session === undefined) return false;
     if (seq > session.entries.length) throw new TypeError("a snapshot cannot be ahead of its log");
     session.snapshot = { seq, body };
@@ -154,6 +156,10 @@ export class MemoryStore implements Store {
     return found;
   }
 
+  async owned(user: string): Promise<number> {
+    return this.#owned.get(user) ?? 0;
+  }
+
   async spent(user: string, since: number): Promise<Spent> {
     const all = [...(this.#tallies.get(user) ?? [])].map(([day, usage]) => ({ day, usage }));
     const days = all.filter(({ day }) => day >= since).toSorted((a, b) => a.day - b.day);
@@ -170,7 +176,9 @@ export class MemoryStore implements Store {
   }
 
   async remove(grant: Grant): Promise<boolean> {
-    if (this.#owned(grant) === undefined) return false;
+    const session = this.#held(grant);
+    if (session === undefined) return false;
+    this.#own(session.index.owner, -1);
     this.#sessions.delete(grant.id);
     this.#open.delete(grant.id);
     this.#asked.delete(grant.id);
@@ -183,7 +191,7 @@ export class MemoryStore implements Store {
     this.#owners.clear();
   }
 
-  #owned(grant: Grant): Session | undefined {
+  #held(grant: Grant): Session | undefined {
     return this.#owners.under(grant) && this.#sessions.get(grant.id);
   }
 
@@ -219,11 +227,17 @@ export class MemoryStore implements Store {
     for (const row of item.keys ?? []) session.keys.set(keyOf(row.user, row.key), row.seq);
     for (const tally of item.tallies ?? []) this.#count(tally);
     if (item.index === undefined) return;
+    if (item.create === undefined) this.#own(session.index.owner, -1);
+    this.#own(item.index.owner, 1);
     session.index = item.index;
     if (item.index.open) this.#open.add(item.id);
     else this.#open.delete(item.id);
     if (item.index.requests === undefined) this.#asked.delete(item.id);
     else this.#asked.add(item.id);
+  }
+
+  #own(user: string | undefined, more: number): void {
+    if (user !== undefined) this.#owned.set(user, (this.#owned.get(user) ?? 0) + more);
   }
 
   #count({ user, day, usage }: Tally): void {

@@ -27,6 +27,7 @@ import {
   tallyKey,
   uint48,
 } from "./layout.ts";
+import { putOwned } from "./owned.ts";
 import { StoreOpenError, type IndexRow } from "./store.ts";
 import { sealTally } from "./tallies.ts";
 
@@ -79,6 +80,7 @@ export class Restorer {
     const mark = sessionKey(Kind.open, id);
     if (index.open) await this.#put(mark, seal(mark));
     putAsked(this.#batch, id, index);
+    putOwned(this.#batch, id, index);
   }
 
   /** What a user used on a day. Days of one user come one after another; `total` is that of those up to this one. */

@@ -22,10 +22,12 @@ export interface Grant {
 /**
  * What lists and recovery know of a session without reading its log.
  * `readers`: user ids whose list shows it. `open`: a run is open, an input waits or a request is open.
+ * `owner`: the user among whose sessions it counts; absent: nobody's.
  * `updatedAt`: ms, the order of lists (newest first). `info`: opaque to the store, at most a few KiB.
  */
 export interface IndexRow {
   readonly readers: readonly string[];
+  readonly owner?: string;
   readonly open: boolean;
   readonly updatedAt: number;
   readonly info: Uint8Array;
@@ -164,6 +166,8 @@ export interface Store {
   asked(query: AskedQuery): Promise<readonly AskedSession[]>;
   /** Ids of sessions whose index says open and that no live member owns. */
   orphans(limit: number): Promise<string[]>;
+  /** How many sessions the user owns, by their index rows. */
+  owned(user: string): Promise<number>;
   /** What was used in a user's name: in all, and on days that began at `since` or later. */
   spent(user: string, since: number): Promise<Spent>;
   /** Delete: a tombstone stays, so the id is never used again. Fenced: false. */

@@ -17,6 +17,7 @@ import {
   unseal,
 } from "./layout.ts";
 import { guard, rowsOf, type Report } from "./rows.ts";
+import { inspectOwned, wrongOwned } from "./owned.ts";
 import type { IndexRow } from "./store.ts";
 
 /** What is wrong with the rows in lists and the open mark of a session that has this index row. */
@@ -43,7 +44,7 @@ export async function wrongRows(level: Level, id: string, index: IndexRow): Prom
     guard(id, report, () => unseal(id, sessionKey(Kind.open, id), mark, "its mark as open"));
   }
   if (!index.open && mark !== undefined) problems.push("it is marked as open and is not");
-  return problems;
+  return [...problems, ...(await wrongOwned(level, id, index))];
 }
 
 /** Rows of lists that their session does not have. */
@@ -63,11 +64,12 @@ export async function inspectLists(level: Level, report: Report): Promise<void> 
     if (!known && row !== "damaged")
       report({ session: id, problem: "a list has a row that it does not have" });
   });
-  const readersOf = async (id: string): Promise<readonly string[] | undefined> => {
+  const indexOf = async (id: string): Promise<IndexRow | undefined> => {
     const row = await sessionRow(level, id);
-    return row !== undefined && row !== "damaged" && "index" in row ? row.index.readers : undefined;
+    return row !== undefined && row !== "damaged" && "index" in row ? row.index : undefined;
   };
-  await inspectAsked(level, readersOf, report);
+  await inspectAsked(level, async (id) => (await indexOf(id))?.readers, report);
+  await inspectOwned(level, indexOf, report);
 }
 
 type Standing = ReturnType<typeof readSessionRow> | "damaged" | undefined;
@@ -122,7 +124,7 @@ export async function inspectStrays(level: Level, report: Report): Promise<void>
         report({ session: id, problem: `it was deleted but still has ${what}` });
     }
   }
-  const strange = { gte: Buffer.of(Kind.tally + 1), lt: Buffer.of(255, 255) };
+  const strange = { gte: Buffer.of(Kind.owned + 1), lt: Buffer.of(255, 255) };
   await rowsOf(level, strange, {}, report, (key) => {
     report({ problem: `a row of the unknown kind ${key[0]}` });
   });

@@ -158,6 +158,28 @@ export function listsContract(name: string, makeStore: MakeStore): void {
     for (const reader of [undefined, "ada", "bob"]) assert.equal(await found(reader), []);
   });
 
+  test("a user's sessions are counted from the append that says whose they are to their deletion", async () => {
+    const counts = (): Promise<number[]> =>
+      Promise.all(["ada", "bob", "ad"].map((user) => store.owned(user)));
+    assert.equal(await counts(), [0, 0, 0]);
+    const grants = [];
+    for (const [at, owner] of ["ada", "bob", "ada"].entries())
+      grants.push(await writer.create(`ses_${at}`, { index: indexRow({ owner }) }));
+    await writer.create("ses_none");
+    await writer.one(writer.creation("ses_0", { index: indexRow({ owner: "bob" }) }));
+    assert.equal(await counts(), [2, 1, 0]);
+    const moved = await writer.append(grants[1]!, ["two"], { index: indexRow({ owner: "ada" }) });
+    await writer.append(grants[0]!, ["two"], { index: indexRow({ owner: "ada", readers: ["bob"] }) });
+    assert.equal(await counts(), [3, 0, 0]);
+    await store.release(moved);
+    const again = await granted(store.claim("ses_1", member));
+    assert.ok(await store.remove(again));
+    assert.not(await store.remove(again));
+    assert.ok(await store.remove(grants[2]!));
+    assert.equal(await counts(), [1, 0, 0]);
+    assert.is((await store.load("ses_0"))?.index.owner, "ada");
+  });
+
   test("orphans are the open sessions that no live member owns", async () => {
     const open = { index: indexRow({ open: true }) };
     const shut = { index: indexRow({ open: false }) };

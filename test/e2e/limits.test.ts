@@ -5,6 +5,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "../../client/index.ts";
+import { ProtocolError } from "../../protocol/errors.ts";
 import { WireConnection, type Frame } from "../conformance/wire.ts";
 import { ConfigError, loadConfig } from "../../server/config.ts";
 import { temporaryDirectory } from "../support/process.ts";
@@ -23,7 +24,7 @@ test.before(async () => {
     config: {
       auth: {
         mode: "token",
-        tokens: ["ann", "bob", "cy", "dee", "eve"].map((user) => ({
+        tokens: ["ann", "bob", "cy", "dee", "eve", "fay"].map((user) => ({
           token: user,
           user,
           rights: ["create:*", "provide:*"],
@@ -36,6 +37,7 @@ test.before(async () => {
         maxInFlight: 4,
         maxQueue: 1,
         maxRunsPerUser: 1,
+        maxSessionsPerUser: 60,
         maxTools: 2,
         maxSchemaBytes: 1000,
         maxAttachments: 1,
@@ -66,6 +68,17 @@ test("an input has so many files and bytes of them", async () => {
   const large = { ...file, url: `data:text/plain,${"x".repeat(100)}` };
   assert.equal(limitOf(await send([large], "large")), ["too-large", "maxAttachmentBytes"]);
   wire.terminate();
+});
+
+test("a user owns so many sessions", async () => {
+  const client = connect({ url: server.url, token: "fay" });
+  const create = async (): Promise<string> => (await client.createSession({ agent: "demo" })).session;
+  const [one] = await Promise.all(Array.from({ length: 60 }, create));
+  const { code, details } = await assert.rejects(create(), ProtocolError);
+  assert.equal([code, details?.["limit"]], ["forbidden", "maxSessionsPerUser"]);
+  await client.request("deleteSession", { session: one! });
+  await create();
+  client.close();
 });
 
 test("a provider offers so many tools and bytes of schemas, all its offers together", async () => {

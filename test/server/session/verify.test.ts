@@ -16,6 +16,7 @@ import {
   keyRowKey,
   listKey,
   listPrefix,
+  ownedKey,
   readEntry,
   readSessionRow,
   seal,
@@ -322,6 +323,14 @@ test("a tally that is missing, changed or not the sum of its days is reported", 
     await behindItsBack(damage);
     assert.match((await faults()).join("\n"), new RegExp(`^store : .*${words}$`));
   }
+});
+
+test("a session that is missing among its owner's, or counts for another, is reported", async () => {
+  await behindItsBack((level) => level.del(ownedKey("ada", "done")));
+  assert.equal(await faults(), ['done : it is missing among the sessions of "ada"']);
+  const wrong = ownedKey("bob", "done");
+  await behindItsBack((level) => level.put(wrong, seal(wrong)));
+  assert.equal((await faults()).at(-1), "done : it counts for a user who does not own it");
 });
 
 async function daysOf(user: string): Promise<number[]> {

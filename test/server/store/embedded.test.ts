@@ -74,7 +74,7 @@ test("everything is there after a restart, and owned by nobody", async () => {
   await store.snapshot(grant, 2, bytes("state"));
   await store.remove(await writer.create("ses_gone"));
   await reopen();
-  assert.is(store.owned, 0);
+  assert.is(store.held, 0);
   assert.equal(await writer.one(next(grant, ["late"])), { status: "fenced" });
   const loaded = await store.load("ses_1");
   assert.is(loaded?.head, 3);
@@ -133,14 +133,14 @@ test("memory holds what is owned and nothing else", async () => {
     const batch = Array.from({ length: 1000 }, (_, at) => writer.creation(`ses_${round}_${at}`));
     assert.ok((await store.append(batch)).every(({ status }) => status === "ok"));
   }
-  assert.is(store.owned, 3000);
+  assert.is(store.held, 3000);
   await store.release({ id: "ses_0_0", epoch: (await store.load("ses_0_0"))?.epochAtHead ?? 0, seq: 1 });
-  assert.is(store.owned, 2999);
+  assert.is(store.held, 2999);
   await reopen();
-  assert.is(store.owned, 0);
+  assert.is(store.held, 0);
   await store.load("ses_1_1");
   await store.list({ limit: 50 });
-  assert.is(store.owned, 0);
+  assert.is(store.held, 0);
 });
 
 test("a page of a list and the orphans walk over what they answer, however many sessions there are", async () => {

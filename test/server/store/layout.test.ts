@@ -13,7 +13,9 @@ import {
   listEnd,
   listKey,
   listPrefix,
+  ownedKey,
   idOfListKey,
+  idOfOwnedKey,
   idOfSessionKey,
   rangeOf,
   readEntry,
@@ -55,6 +57,8 @@ test("keys are the bytes that they were in format 1", () => {
   assert.is(hex(sessionKey(Kind.snapshot, ID)), "067365735f3100");
   assert.is(hex(sessionKey(Kind.checkpoint, ID)), "077365735f3100");
   assert.is(hex(sessionKey(Kind.purge, ID)), "087365735f3100");
+  assert.is(hex(ownedKey("ada", ID)), "0cfdee430d40bd57deeac186cd9790033d7365735f31");
+  assert.is(idOfOwnedKey(ownedKey("ada", ID)), ID);
   assert.is(hex(tallyKey("Zoë")), "0b225a6fc3ab2200");
   assert.is(hex(tallyKey("a\0", 258)), "0b22615c75303030302200000000000102");
   assert.equal(readTallyKey(tallyKey("a\0", 258)), { user: "a\0", day: 258 });
@@ -68,6 +72,8 @@ test("values are the bytes that they were in format 1", () => {
   assert.is(hex(encoder.value), "01191114f4018bcfe56800656e747279");
   const index = encodeIndex(INDEX);
   assert.is(hex(index), "01018bcfe568000002000361646100045a6fc3ab696e666f");
+  const owned = encodeIndex({ ...INDEX, owner: "ada" });
+  assert.is(hex(owned), "03018bcfe568000002000361646100045a6fc3ab0003616461696e666f");
   const row = sessionKey(Kind.session, ID);
   assert.is(hex(sealLiveSession(row, 258, index)), `01a93fa2dc01000000000102${hex(index)}`);
   assert.is(hex(sealDeletedSession(row, 1_700_000_000_000)), "016bfb650802018bcfe56800");
@@ -92,6 +98,8 @@ test("what is written is what is read", () => {
     assert.ok(entry.bytes.equals(bytes));
   }
   assert.equal(readIndex(encodeIndex(INDEX)), INDEX);
+  const mine = { ...INDEX, owner: "Zoë", open: false };
+  assert.equal(readIndex(encodeIndex(mine)), mine);
   const none = { readers: [], open: false, updatedAt: 0, info: Buffer.alloc(0) };
   assert.equal(readIndex(encodeIndex(none)), none);
   const key = sessionKey(Kind.session, ID);
