@@ -99,13 +99,22 @@ function decodeJsonLine(line: string): Record<string, unknown> {
 /** One encoding of one frame, shared by every reader: the MessagePack bytes, and the JSON line made when first asked for. */
 export class EncodedFrame {
   readonly bytes: Uint8Array;
+  /** The channel of a part, a delta or another frame that a reader who lags may go without. */
+  readonly channel: number | undefined;
+  /** How many frames it is. */
+  readonly count: number = 1;
   #line: string | undefined;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, channel?: number) {
     this.bytes = bytes;
+    this.channel = channel;
   }
 
   get line(): string {
-    return (this.#line ??= transcodeToJson(this.bytes));
+    return (this.#line ??= this.transcode());
+  }
+
+  protected transcode(): string {
+    return transcodeToJson(this.bytes);
   }
 }

@@ -28,6 +28,8 @@ import * as commands from "./session/commands.ts";
 import { attachmentLimits, checkAttachments } from "./session/attachments.ts";
 import type { AttachmentLimits } from "./session/attachments.ts";
 import { createSession } from "./session/create.ts";
+import { feedTotals } from "./session/feed.ts";
+import type { FeedTotals } from "./session/feed.ts";
 import { fork } from "./session/fork.ts";
 import { RunGate } from "./session/gate.ts";
 import { Import } from "./session/import.ts";
@@ -59,6 +61,7 @@ export class Runtime {
   readonly router: Router;
   readonly registry: SessionRegistry;
   readonly gate: RunGate;
+  readonly feeds: FeedTotals = feedTotals();
   readonly maxQueue: number;
   readonly maxMembers: number;
   /** What was used in users' names, and what is left of it. */
@@ -107,8 +110,13 @@ export class Runtime {
       router: this.router,
       deadlines: this.#deadlines,
       timings: options.timings ?? {},
-      limits: { maxQueue: this.maxQueue, idleMs: options.idleMs ?? 10_000 },
+      limits: {
+        maxQueue: this.maxQueue,
+        idleMs: options.idleMs ?? 10_000,
+        coalesceMs: options.coalesceMs,
+      },
       presence: options.presence,
+      feeds: this.feeds,
       log: this.log,
       now,
       startedAt: now(),

@@ -298,7 +298,29 @@ function collect(metrics: Metrics, runtime: Runtime, { totals }: Connections): v
   metrics.collect("counter", "haulout_outbox_writes_total", "Messages written", () => totals.writes);
   metrics.collect("counter", "haulout_outbox_frames_total", "Frames written", () => totals.frames);
   metrics.collect("counter", "haulout_outbox_bytes_total", "Bytes written", () => totals.bytes);
-  const { router } = runtime;
+  const { router, feeds } = runtime;
+  metrics.collect(
+    "counter",
+    "haulout_text_pieces_total",
+    "Pieces of text that models streamed to readers",
+    () => feeds.pieces,
+  );
+  metrics.collect(
+    "counter",
+    "haulout_deltas_total",
+    "Frames that carried them, encoded once each",
+    () => feeds.deltas,
+  );
+  metrics.collect(
+    "counter",
+    "haulout_readers_lagged_total",
+    "Times a reader left the live set to catch up from the log",
+    () => feeds.lagged,
+  );
+  metrics.collect("counter", "haulout_attaches_total", "Attaches, by how they were answered", () => [
+    ['mode="events"', feeds.replays],
+    ['mode="snapshot"', feeds.snapshots],
+  ]);
   metrics.collect(
     "gauge",
     "haulout_tool_providers",

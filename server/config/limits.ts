@@ -22,6 +22,8 @@ export const limits = z.strictObject({
   userFrameBurst: count,
   userBytesPerSecond: count,
   userByteBurst: count,
+  maxOutboxBytes: count,
+  coalesceMs: count,
   maxInFlight: z.int().min(1).optional(),
   maxQueue: z.int().min(1).optional(),
   maxMembers: z.int().min(1).optional(),

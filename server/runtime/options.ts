@@ -38,6 +38,8 @@ export interface RuntimeOptions extends GateOptions, QuotaOptions, Partial<Attac
   maxInvites?: number;
   /** How long a session without readers and work stays in memory, ms. Default 10 000. */
   idleMs?: number;
+  /** How long streamed text may wait for more of it, ms; the first piece after a pause never does. 0: none. Default 50. */
+  coalesceMs?: number;
   /** Sessions without an entry for so many days are deleted, unless something is open in them. Absent: never. */
   retentionDays?: number | undefined;
   /** What models cost, so that usage says it; by globs of their names. */

@@ -1,27 +1,47 @@
 /**
  * The feed of one session: its state, its published head and its readers. Owns fan-out and replay: an entry is delivered
  * as the very bytes that were committed, once, in order; a reader enters the live set in the synchronous turn in which it
- * has everything. Never appends and never waits for a reader of the live set.
+ * has everything, and leaves it while too much waits for it. Never appends and never waits for a reader of the live set.
  */
-import { decodeTrusted, EncodedFrame, encodeFrame } from "../../protocol/codec.ts";
+import { EncodedFrame, encodeFrame } from "../../protocol/codec.ts";
 import type { EventFrame } from "../../protocol/entries.ts";
 import type { Position } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
-import type { ResultOf, ServerFrame, ServerFrameOf, SessionState } from "../../protocol/frames.ts";
+import type { PartKind, ResultOf, ServerFrame, ServerFrameOf, SessionState } from "../../protocol/frames.ts";
 import { DEFAULT_TAIL } from "../../protocol/version.ts";
 import type { Store } from "../store/store.ts";
 import { notFound } from "./access.ts";
+import { Coalescer } from "./coalesce.ts";
+import type { Schedule } from "./coalesce.ts";
 import { listedInfo } from "./listing.ts";
 import { LiveText } from "./live.ts";
+import { Pages } from "./pages.ts";
 import type { Presence } from "./presence.ts";
 import { snapshotFor } from "./snapshot.ts";
 import type { Subscriber } from "./subscriber.ts";
 
-/** Entries and bytes of one page of a replay. */
-const REPLAY_PAGE = 250;
-const REPLAY_PAGE_BYTES = 64 * 1024;
-/** Bytes of the newest entries that stay in memory while the session does. */
-const RECENT_BYTES = 256 * 1024;
+export interface FeedOptions {
+  /** How long streamed text may wait for more of it (50 ms); the first piece after a pause never does. 0: none waits. */
+  readonly coalesceMs?: number | undefined;
+  /** Node's timers unless told. */
+  readonly schedule?: Schedule;
+}
+
+/** Totals over all feeds that share them, so that tests and metrics see what fan-out costs. */
+export interface FeedTotals {
+  /** Pieces of text that models streamed to somebody, and the frames that carried them, each encoded once. */
+  pieces: number;
+  deltas: number;
+  /** Readers that left a live set because too much waited for them. */
+  lagged: number;
+  /** Attaches that were answered by entries, and by a snapshot. */
+  replays: number;
+  snapshots: number;
+}
+
+export function feedTotals(): FeedTotals {
+  return { pieces: 0, deltas: 0, lagged: 0, replays: 0, snapshots: 0 };
+}
 
 export interface AttachRequest {
   readonly after?: Position | undefined;
@@ -35,11 +55,14 @@ interface Reading {
 }
 
 export interface FeedParts {
-  readonly store: Store;
+  readonly store: Pick<Store, "read">;
   readonly presence: Pick<Presence, "enter" | "leave" | "tell">;
+  readonly totals: FeedTotals;
   /** What a reader's replay failed of. */
   readonly onFault: (error: unknown) => void;
 }
+
+const schedule: Schedule = (ms, callback) => void setTimeout(callback, ms);
 
 let nextChannel = 1;
 
@@ -51,19 +74,28 @@ export class Feed {
   state: SessionState;
   /** Who its readers are. */
   readonly #presence: Pick<Presence, "enter" | "leave" | "tell">;
-  readonly #store: Store;
+  readonly #pages: Pages;
   readonly #onFault: (error: unknown) => void;
+  readonly #totals: FeedTotals;
+  readonly #coalescer: Coalescer;
   readonly #readers = new Map<Subscriber, Reading>();
   readonly #liveSet = new Set<Subscriber>();
-  #recent: { seq: number; epoch: number; frame: EncodedFrame }[] = [];
-  #recentBytes = 0;
 
-  constructor(id: string, state: SessionState, parts: FeedParts) {
+  constructor(id: string, state: SessionState, parts: FeedParts, options: FeedOptions = {}) {
     this.id = id;
     this.state = state;
-    this.#store = parts.store;
     this.#presence = parts.presence;
+    this.#pages = new Pages(id, parts.store);
     this.#onFault = parts.onFault;
+    this.#totals = parts.totals;
+    this.#coalescer = new Coalescer(
+      options.coalesceMs ?? 50,
+      (message, piece) => {
+        this.#totals.deltas++;
+        this.broadcast({ type: "delta", channel: this.channel, message, ...piece });
+      },
+      options.schedule ?? schedule,
+    );
   }
 
   get subscribers(): number {
@@ -80,6 +112,7 @@ export class Feed {
     entries: readonly { readonly entry: EventFrame; readonly bytes: Uint8Array }[],
     state: SessionState,
   ): void {
+    this.#coalescer.flush();
     const { members } = this.state;
     this.state = state;
     // First: the entry that ends a reader's right is not for that reader.
@@ -90,16 +123,60 @@ export class Feed {
       else if (event.type === "message-abandoned") this.live.clear(event.message);
       else if (event.type === "run-finished") this.live.clear();
       const frame = new EncodedFrame(bytes);
-      this.#remember(entry, frame);
-      for (const reader of this.#liveSet) reader.deliver(frame);
+      this.#pages.remember(entry, frame);
+      this.#deliver(frame, entry.seq - 1);
     }
+  }
+
+  /** A part of a message begins. */
+  begin(
+    run: string,
+    message: string,
+    opened: Omit<ServerFrameOf<"part">, "type" | "channel" | "message">,
+  ): void {
+    const { part, kind, call, tool } = opened;
+    this.live.begin(run, message, part, kind, call, tool);
+    this.broadcast({ type: "part", channel: this.channel, message, ...opened });
+  }
+
+  /** More text of a part; answers what it is of, undefined when the part is none of the unfinished message. */
+  say(message: string, part: number, text: string): { kind: PartKind; offset: number } | undefined {
+    const placed = this.live.append(message, part, text);
+    if (placed === undefined || this.#liveSet.size === 0) return placed;
+    this.#totals.pieces++;
+    this.#coalescer.add(message, { part, offset: placed.offset, text });
+    return placed;
   }
 
   /** A transient frame for the live set: one encoding for all. */
   broadcast(frame: ServerFrame): void {
-    if (this.#liveSet.size === 0) return;
-    const encoded = new EncodedFrame(encodeFrame(frame));
-    for (const reader of this.#liveSet) reader.deliver(encoded);
+    if (this.#liveSet.size > 0)
+      this.#deliver(new EncodedFrame(encodeFrame(frame), this.channel), this.state.seq);
+  }
+
+  /** `seq`: the last entry that readers of the live set have. */
+  #deliver(frame: EncodedFrame, seq: number): void {
+    for (const reader of this.#liveSet) {
+      if (reader.lagging) this.#fallBehind(reader, seq);
+      else reader.deliver(frame);
+    }
+  }
+
+  /** Takes a reader out of the live set until it has caught up from the log; what it lost meanwhile is in its next `live`. */
+  #fallBehind(reader: Subscriber, seq: number): void {
+    const turn = this.#readers.get(reader)!;
+    this.#liveSet.delete(reader);
+    this.#totals.lagged++;
+    reader.drop(this.channel);
+    const current = (): boolean => this.#isCurrent(reader, turn);
+    this.#pages
+      .during(() => this.#catchUp(reader, seq, current))
+      .catch((error: unknown) => {
+        if (this.#readers.get(reader) !== turn) return;
+        this.#readers.delete(reader);
+        this.#onFault(error);
+        reader.deliver(this.#detached("unavailable"));
+      });
   }
 
   /**
@@ -116,14 +193,14 @@ export class Feed {
     this.#leave(reader, new ProtocolError("conflict", "another attach took this one's place"));
     this.#readers.set(reader, turn);
     this.#presence.enter(reader);
-    const current = (): boolean => this.#readers.get(reader) === turn && !reader.gone;
+    const current = (): boolean => this.#isCurrent(reader, turn);
     let answered = false;
     const answer = (result: ResultOf<"attach">): void => {
       answered = true;
       reply(result);
     };
     try {
-      await this.#follow(reader, request, answer, current);
+      await this.#pages.during(() => this.#follow(reader, request, answer, current));
       if (!answered && turn.left !== undefined) throw turn.left;
     } catch (error) {
       if (this.#readers.get(reader) === turn) this.#forget(reader);
@@ -142,6 +219,8 @@ export class Feed {
   ): Promise<void> {
     const { after } = request;
     const valid = after !== undefined && (await this.#isValid(after));
+    // A snapshot may be as large as a frame: whoever attaches to many sessions gets one after the other.
+    if (!valid) await reader.room();
     if (!current()) return;
     const { state } = this;
     const answer = {
@@ -151,26 +230,38 @@ export class Feed {
       head: state.seq,
     };
     if (!valid) {
+      this.#totals.snapshots++;
       const snapshot = snapshotFor(state, request.tail ?? DEFAULT_TAIL);
       reply({ ...answer, mode: "snapshot", snapshot });
       this.#enter(reader);
       return;
     }
+    this.#totals.replays++;
     reply({ ...answer, mode: "events" });
-    for (let cursor = after.seq; ;) {
-      if (cursor === this.state.seq) {
+    await this.#catchUp(reader, after.seq, current);
+  }
+
+  /** Hands a reader the log after a seq, page by page as it has room for them, until it has everything and is live. */
+  async #catchUp(reader: Subscriber, after: number, current: () => boolean): Promise<void> {
+    for (let cursor = after; ;) {
+      const room = reader.room();
+      if (room !== undefined) await room;
+      if (!current()) return;
+      const head = this.state.seq;
+      if (cursor === head) {
         this.#enter(reader);
         return;
       }
-      for (const { seq, frame } of await this.#page(cursor)) {
-        const room = reader.room();
-        if (room !== undefined) await room;
-        if (!current()) return;
-        reader.deliver(frame);
-        cursor = seq;
-      }
+      const page = await this.#pages.after(cursor, head);
+      if (page === undefined) throw new Error(`the log ends at ${cursor}, not at ${head}`);
       if (!current()) return;
+      reader.deliver(page);
+      cursor = page.last;
     }
+  }
+
+  #isCurrent(reader: Subscriber, turn: Reading): boolean {
+    return this.#readers.get(reader) === turn && !reader.gone;
   }
 
   detach(reader: Subscriber): boolean {
@@ -217,6 +308,8 @@ export class Feed {
   }
 
   #enter(reader: Subscriber): void {
+    // Others have the rest of this text before anybody begins with it.
+    this.#coalescer.flush();
     const { partial } = this.live;
     const live = { type: "live", session: this.id, epoch: this.state.epoch, seq: this.state.seq };
     reader.deliver(new EncodedFrame(encodeFrame(partial === undefined ? live : { ...live, partial })));
@@ -225,37 +318,11 @@ export class Feed {
     this.#presence.tell();
   }
 
-  async #isValid(position: Position): Promise<boolean> {
+  async #isValid({ epoch, seq }: Position): Promise<boolean> {
     const { state } = this;
-    if (position.seq === 0) return true;
-    if (position.seq > state.seq) return false;
-    if (position.seq === state.seq) return position.epoch === state.epoch;
-    const recent = this.#recent.find((item) => item.seq === position.seq);
-    if (recent !== undefined) return recent.epoch === position.epoch;
-    const [stored] = await this.#store.read(this.id, position.seq - 1, 1);
-    return stored !== undefined && (decodeTrusted(stored.bytes) as EventFrame).epoch === position.epoch;
-  }
-
-  /** The next entries after a seq, from memory where they are there; none beyond the published head. */
-  async #page(after: number): Promise<{ seq: number; frame: EncodedFrame }[]> {
-    const first = this.#recent[0]?.seq;
-    if (first !== undefined && after + 1 >= first) {
-      return this.#recent.slice(after + 1 - first, after + 1 - first + REPLAY_PAGE);
-    }
-    const limit = Math.min(REPLAY_PAGE, this.state.seq - after);
-    const stored = await this.#store.read(this.id, after, limit, REPLAY_PAGE_BYTES);
-    return stored.map(({ seq, bytes }) => ({ seq, frame: new EncodedFrame(bytes) }));
-  }
-
-  #remember(entry: EventFrame, frame: EncodedFrame): void {
-    this.#recent.push({ seq: entry.seq, epoch: entry.epoch, frame });
-    this.#recentBytes += frame.bytes.length;
-    // A quarter over before anything is dropped, so that the common append moves nothing.
-    if (this.#recentBytes <= RECENT_BYTES * 1.25) return;
-    let drop = 0;
-    while (this.#recentBytes > RECENT_BYTES && drop < this.#recent.length - 1) {
-      this.#recentBytes -= this.#recent[drop++]!.frame.bytes.length;
-    }
-    this.#recent = this.#recent.slice(drop);
+    if (seq === 0) return true;
+    if (seq > state.seq) return false;
+    if (seq === state.seq) return epoch === state.epoch;
+    return (await this.#pages.epochAt(seq, state.seq)) === epoch;
   }
 }

@@ -13,6 +13,7 @@ import type { CallTimings } from "../tool/context.ts";
 import type { Deadlines } from "../tool/deadlines.ts";
 import type { ToolRegistry } from "../tool/registry.ts";
 import type { Router } from "../tool/router.ts";
+import type { FeedTotals } from "./feed.ts";
 import type { RunGate } from "./gate.ts";
 import type { SessionQuota } from "./quota.ts";
 import type { Spending } from "./spending.ts";
@@ -49,6 +50,8 @@ export interface SessionLimits {
   readonly maxQueue: number;
   /** How long a session without readers and work stays in memory. Default 10 s. */
   readonly idleMs: number;
+  /** How long streamed text may wait for more of it; the feed's own default unless told. */
+  readonly coalesceMs?: number | undefined;
 }
 
 export interface SessionServices {
@@ -62,6 +65,8 @@ export interface SessionServices {
   readonly presence?: PresenceOptions | undefined;
   readonly gate: RunGate;
   readonly quota: SessionQuota;
+  /** What all feeds of the process count together. */
+  readonly feeds: FeedTotals;
   readonly log: Log;
   readonly now: () => number;
   /** When this process began, by the same clock: providers of the one before are on their way back for the grace. */

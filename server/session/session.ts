@@ -61,11 +61,9 @@ export class Session {
       { deadlines, broadcast: (frame) => this.feed.broadcast(frame), usersChanged: () => {} },
       services.presence,
     );
-    this.feed = new Feed(id, state, {
-      store,
-      presence: this.presence,
-      onFault: (error) => log.error({ session: id, err: error }, "a replay failed"),
-    });
+    const onFault = (error: unknown): void => log.error({ session: id, err: error }, "a replay failed");
+    const parts = { store, presence: this.presence, totals: services.feeds, onFault };
+    this.feed = new Feed(id, state, parts, services.limits);
     this.#grant = from.grant;
     this.#snapshotSeq = from.snapshotSeq ?? 0;
     this.slot = new RunSlot(this, services, from.checkpoint);

@@ -221,15 +221,12 @@ export class RunSlot {
           });
           time();
         } else if (output.type === "part") {
-          const { message, part, kind, call, tool } = output;
-          feed.live.begin(run, message, part, kind, call, tool);
-          feed.broadcast({ ...output, channel: feed.channel });
+          const { type: _, message, ...opened } = output;
+          feed.begin(run, message, opened);
         } else {
           const { message, part, text } = output;
-          const placed = feed.live.append(message, part, text);
+          const placed = feed.say(message, part, text);
           if (placed === undefined) continue;
-          const { offset } = placed;
-          feed.broadcast({ type: "delta", channel: feed.channel, message, part, offset, text });
           this.#checkpointer.touch(grant, () => this.#checkpointNow());
           const shown = { type: "delta" as const, session: session.id, run, message, part, ...placed, text };
           this.#services.observe(session, shown, session.state.run);

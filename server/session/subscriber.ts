@@ -9,6 +9,10 @@ import type { Caller } from "./access.ts";
 export interface Subscriber {
   /** Takes a frame in order; must not throw and must not block. Ignored once gone. */
   deliver(frame: EncodedFrame): void;
+  /** Too much waits for it: it is to read on from the log. */
+  readonly lagging: boolean;
+  /** Takes back the frames of a channel that it has not been sent yet. */
+  drop(channel: number): void;
   /** undefined: there is room for another page of replay. Else resolves when there is, or when the reader is gone. */
   room(): Promise<void> | undefined;
   /** Who it is, where it is somebody who could say something. */

@@ -83,6 +83,7 @@ export class Connection implements Subscriber, ToolHost, Watched {
         totals: host.totals,
         clock: host.clock,
         onOverflow: () => this.disconnect("slow-reader", "too many bytes are waiting to be read"),
+        onPressure: () => host.pressed(),
       },
       host.options.outbox,
     );
@@ -128,7 +129,16 @@ export class Connection implements Subscriber, ToolHost, Watched {
   }
 
   deliver(frame: EncodedFrame): void {
-    if (!this.#gone) this.#outbox.push(this.encoding === "json" ? frame.line : frame.bytes);
+    if (this.#gone) return;
+    this.#outbox.push(this.encoding === "json" ? frame.line : frame.bytes, frame.channel, frame.count);
+  }
+
+  get lagging(): boolean {
+    return this.#outbox.lagging;
+  }
+
+  drop(channel: number): void {
+    this.#outbox.drop(channel);
   }
 
   room(): Promise<void> | undefined {

@@ -41,6 +41,11 @@ export interface ConnectionsOptions extends ConnectionOptions {
   /** Bytes a second from all connections of a user (32 MiB), and how many more at once (128 MiB). */
   readonly userBytesPerSecond?: number;
   readonly userByteBurst?: number;
+  /**
+   * Bytes that may wait for all readers together (512 MiB; 0: any number). Beyond it those for whom most waits are
+   * disconnected with 4101, until a quarter is free.
+   */
+  readonly maxOutboxBytes?: number;
   readonly wheel?: WheelOptions;
   /** Spreads the first pings; Math.random unless told. */
   readonly random?: () => number;
@@ -52,6 +57,8 @@ interface User extends Counted {
   readonly allowance: Allowance;
 }
 
+/** The part of what may be queued that is left when some was given up. */
+const KEPT_WHEN_SHED = 0.75;
 /** How long a client over one of its counts is told to wait. */
 const COUNT_RETRY_MS = 5000;
 
@@ -65,12 +72,16 @@ export class Connections {
   /** Sockets whose close is not finished, ended or not. */
   readonly #sockets = new Set<Connection>();
   #draining = false;
+  #shedding = false;
   readonly #byProvider = new Map<string, Connection>();
   #onEmpty: (() => void) | undefined;
-  readonly totals: OutboxTotals = outboxTotals();
+  readonly totals: OutboxTotals;
 
   constructor(parts: ConnectionsParts, options: ConnectionsOptions = {}) {
     this.#log = parts.log;
+    const maxOutboxBytes = options.maxOutboxBytes ?? 512 * 2 ** 20;
+    this.totals = outboxTotals(maxOutboxBytes === 0 ? Infinity : maxOutboxBytes);
+    const turn = new Turn();
     this.#wheel = new Wheel(options.wheel);
     this.#maxConnectionsPerUser = options.maxConnectionsPerUser ?? 500;
     const userRates = {
@@ -86,7 +97,7 @@ export class Connections {
     this.#host = {
       ...parts,
       audit: parts.audit ?? openAudit(undefined),
-      turn: new Turn(),
+      turn,
       totals: this.totals,
       clock: () => this.#wheel.now(),
       wallClock: options.wallClock ?? Date.now,
@@ -95,6 +106,11 @@ export class Connections {
       draining: () => this.#draining,
       admit: (identity) => this.#admit(identity),
       watch: (connection) => this.#wheel.watch(connection, 0),
+      pressed: () => {
+        if (this.#shedding) return;
+        this.#shedding = true;
+        turn.later({ run: () => this.#shed() });
+      },
       greeted: (connection) => this.#greeted(connection),
       ended: (connection) => this.#ended(connection),
       closed: (connection) => {
@@ -161,6 +177,23 @@ export class Connections {
     }
     for (const connection of this.#sockets) connection.terminate();
     this.#wheel.stop();
+  }
+
+  /** Gives up the longest queues, so that those who read go on. */
+  #shed(): void {
+    this.#shedding = false;
+    const { totals } = this;
+    const enough = totals.maxQueuedBytes * KEPT_WHEN_SHED;
+    if (totals.queuedBytes <= enough) return;
+    const before = totals.queuedBytes;
+    const worst = [...this.#open].sort((a, b) => b.queuedBytes - a.queuedBytes);
+    let count = 0;
+    while (totals.queuedBytes > enough)
+      worst[count++]!.disconnect("overloaded", "too much waits for readers");
+    this.#log.warn(
+      { connections: count, before, after: totals.queuedBytes },
+      "slow readers were disconnected",
+    );
   }
 
   /** Counts one more connection of a user. Throws ProtocolError `rate-limited`. */

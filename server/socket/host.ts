@@ -44,6 +44,8 @@ export interface HostFor<Connection> {
   admit(identity: Identity): Allowance | undefined;
   /** Looks after it at the next tick, whenever that was due. */
   watch(connection: Connection): void;
+  /** More is queued in all than may be: some queues are given up at the end of the turn. */
+  pressed(): void;
   /** The hello was accepted; called before `welcome` is sent. */
   greeted(connection: Connection): void;
   /** The connection takes no more frames. Called once for every connection. */

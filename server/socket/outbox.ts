@@ -1,7 +1,7 @@
 /**
  * The sending half of a connection: a queue of encoded frames, counted in bytes. Owns the one write per turn of the event
  * loop, the bounds on what a slow reader may cost, and whether bytes still move. Never encodes, never looks into a frame,
- * never closes the socket: it says `onOverflow` and forgets its queue.
+ * never closes the socket: it says `onOverflow` or `onPressure`, and whoever hears it decides.
  */
 import type { Turn, TurnTask } from "./turn.ts";
 
@@ -17,6 +17,8 @@ export interface Wire {
 export interface OutboxOptions {
   /** Bytes that may be queued (4 MiB); one frame more and the reader is given up. */
   readonly maxQueuedBytes?: number;
+  /** From how many queued bytes on the reader lags: what it is sent live, it reads from the log instead (256 KiB). */
+  readonly lagBytes?: number;
   /** Up to how many queued bytes there is room for another page of replay (64 KiB). */
   readonly roomBytes?: number;
   /** Bytes written at once, and bytes in the socket's own buffer from which on it gets no more (64 KiB). */
@@ -31,10 +33,23 @@ export interface OutboxTotals {
   bytes: number;
   /** Queued now. */
   queuedBytes: number;
+  /** What may be queued in all of them; one frame more and `onPressure` is called. */
+  readonly maxQueuedBytes: number;
 }
 
-export function outboxTotals(): OutboxTotals {
-  return { writes: 0, frames: 0, bytes: 0, queuedBytes: 0 };
+export function outboxTotals(maxQueuedBytes = Infinity): OutboxTotals {
+  return { writes: 0, frames: 0, bytes: 0, queuedBytes: 0, maxQueuedBytes };
+}
+
+/** The channel of what is not to be dropped. */
+const KEPT = 0;
+
+interface Queued {
+  readonly frame: WireFrame;
+  readonly size: number;
+  readonly channel: number;
+  /** How many frames it holds: a page of replay is many. */
+  readonly count: number;
 }
 
 /** What holding a small frame costs beside its own bytes; without it a bound in bytes would bound nothing. */
@@ -45,12 +60,13 @@ export class Outbox implements TurnTask {
   readonly #turn: Turn;
   readonly #totals: OutboxTotals;
   readonly #onOverflow: () => void;
+  readonly #onPressure: () => void;
   readonly #clock: () => number;
   readonly #maxQueuedBytes: number;
+  readonly #lagBytes: number;
   readonly #roomBytes: number;
   readonly #windowBytes: number;
-  #frames: WireFrame[] = [];
-  #sizes: number[] = [];
+  #queue: Queued[] = [];
   #queuedBytes = 0;
   /** What is left of a frame larger than the window. */
   #rest: Uint8Array | undefined;
@@ -63,15 +79,24 @@ export class Outbox implements TurnTask {
   #room: { promise: Promise<void>; resolve: () => void } | undefined;
 
   constructor(
-    parts: { wire: Wire; turn: Turn; totals: OutboxTotals; onOverflow: () => void; clock: () => number },
+    parts: {
+      wire: Wire;
+      turn: Turn;
+      totals: OutboxTotals;
+      onOverflow: () => void;
+      onPressure: () => void;
+      clock: () => number;
+    },
     options: OutboxOptions = {},
   ) {
     this.#wire = parts.wire;
     this.#turn = parts.turn;
     this.#totals = parts.totals;
     this.#onOverflow = parts.onOverflow;
+    this.#onPressure = parts.onPressure;
     this.#clock = parts.clock;
     this.#maxQueuedBytes = options.maxQueuedBytes ?? 4 * 2 ** 20;
+    this.#lagBytes = options.lagBytes ?? 256 * 2 ** 10;
     this.#roomBytes = options.roomBytes ?? 64 * 2 ** 10;
     this.#windowBytes = options.windowBytes ?? 64 * 2 ** 10;
   }
@@ -79,6 +104,11 @@ export class Outbox implements TurnTask {
   /** Bytes that wait here, each frame with its overhead; what the socket has taken is not among them. */
   get queuedBytes(): number {
     return this.#queuedBytes;
+  }
+
+  /** More waits here than a live reader may leave unread. */
+  get lagging(): boolean {
+    return this.#queuedBytes > this.#lagBytes;
   }
 
   /** When a socket that took nothing last emptied the queue; 0 if that never happened. */
@@ -91,7 +121,8 @@ export class Outbox implements TurnTask {
     return this.#stuckSince === undefined ? 0 : now - this.#stuckSince;
   }
 
-  push(frame: WireFrame): void {
+  /** `channel`: of what `drop` may take back while it waits. `count`: the frames in it. */
+  push(frame: WireFrame, channel: number = KEPT, count = 1): void {
     if (this.#closed) return;
     const size = typeof frame === "string" ? Buffer.byteLength(frame) : frame.length;
     const charge = size + FRAME_OVERHEAD_BYTES;
@@ -99,12 +130,23 @@ export class Outbox implements TurnTask {
       this.#onOverflow();
       return;
     }
-    this.#frames.push(frame);
-    this.#sizes.push(size);
+    this.#queue.push({ frame, size, channel, count });
     this.#count(charge);
+    if (this.#totals.queuedBytes > this.#totals.maxQueuedBytes) this.#onPressure();
     if (this.#scheduled) return;
     this.#scheduled = true;
     this.#turn.later(this);
+  }
+
+  /** Takes back the frames of a channel that wait; one that is half written goes on. */
+  drop(channel: number): void {
+    let bytes = 0;
+    this.#queue = this.#queue.filter((item) => {
+      if (item.channel !== channel) return true;
+      bytes += item.size + FRAME_OVERHEAD_BYTES;
+      return false;
+    });
+    if (bytes > 0) this.#count(-bytes);
   }
 
   /** undefined: there is room. Else resolves when there is, or when the outbox is closed. */
@@ -121,7 +163,7 @@ export class Outbox implements TurnTask {
   /** Writes what the socket takes now. */
   run(): void {
     this.#scheduled = false;
-    while (this.#rest !== undefined || this.#frames.length > 0) {
+    while (this.#rest !== undefined || this.#queue.length > 0) {
       if (this.#wire.bufferedAmount >= this.#windowBytes) {
         this.#stuckSince ??= this.#clock();
         return;
@@ -153,8 +195,7 @@ export class Outbox implements TurnTask {
   close(): void {
     this.#closed = true;
     this.#count(-this.#queuedBytes);
-    this.#frames = [];
-    this.#sizes = [];
+    this.#queue = [];
     this.#rest = undefined;
     this.#room?.resolve();
     this.#room = undefined;
@@ -162,24 +203,25 @@ export class Outbox implements TurnTask {
 
   /** As many frames as the window holds, and at least one, as one message. */
   #writeFrames(): void {
-    let bytes = this.#sizes[0]!;
-    let count = 1;
-    while (count < this.#sizes.length && bytes + this.#sizes[count]! < this.#windowBytes) {
-      bytes += this.#sizes[count++]!;
+    const [first] = this.#queue as [Queued];
+    let bytes = first.size;
+    let items = 1;
+    while (items < this.#queue.length && bytes + this.#queue[items]!.size < this.#windowBytes) {
+      bytes += this.#queue[items++]!.size;
     }
-    const frames = this.#take(count);
-    this.#totals.frames += count;
-    const first = frames[0]!;
-    const isText = typeof first === "string";
+    const taken = this.#take(items);
+    for (const { count } of taken) this.#totals.frames += count;
+    const isText = typeof first.frame === "string";
     if (bytes > this.#windowBytes) {
       this.#count(-FRAME_OVERHEAD_BYTES);
       this.#restIsText = isText;
-      this.#writeFragment(isText ? Buffer.from(first) : first);
+      this.#writeFragment(isText ? Buffer.from(first.frame as string) : (first.frame as Uint8Array));
       return;
     }
-    this.#count(-(bytes + count * FRAME_OVERHEAD_BYTES));
+    this.#count(-(bytes + items * FRAME_OVERHEAD_BYTES));
+    const frames = taken.map(({ frame }) => frame);
     const message =
-      count === 1 ? first : isText ? frames.join("\n") : Buffer.concat(frames as Uint8Array[], bytes);
+      items === 1 ? first.frame : isText ? frames.join("\n") : Buffer.concat(frames as Uint8Array[], bytes);
     this.#write(message, bytes, !isText, true);
   }
 
@@ -206,16 +248,14 @@ export class Outbox implements TurnTask {
     this.#turn.later(this);
   };
 
-  #take(count: number): WireFrame[] {
-    const taken = this.#frames;
-    if (count === taken.length) {
-      this.#frames = [];
-      this.#sizes = [];
+  #take(items: number): Queued[] {
+    const taken = this.#queue;
+    if (items === taken.length) {
+      this.#queue = [];
       return taken;
     }
-    this.#frames = taken.slice(count);
-    this.#sizes = this.#sizes.slice(count);
-    return taken.slice(0, count);
+    this.#queue = taken.slice(items);
+    return taken.slice(0, items);
   }
 
   #count(change: number): void {

@@ -42,22 +42,40 @@ class HeldWire implements Wire {
 }
 const done = (): void => undefined;
 
-function makeOutbox(options: OutboxOptions = {}): {
+function makeOutbox(
+  options: OutboxOptions = {},
+  totals = outboxTotals(),
+): {
   wire: HeldWire;
   outbox: Outbox;
   totals: OutboxTotals;
   overflows: () => number;
+  pressure: () => number;
   at: (ms: number) => void;
 } {
   const wire = new HeldWire();
-  const totals = outboxTotals();
   let overflows = 0;
+  let pressure = 0;
   let now = 0;
   const outbox = new Outbox(
-    { wire, turn: new Turn(), totals, clock: () => now, onOverflow: () => (overflows++, outbox.close()) },
+    {
+      wire,
+      turn: new Turn(),
+      totals,
+      clock: () => now,
+      onOverflow: () => (overflows++, outbox.close()),
+      onPressure: () => pressure++,
+    },
     options,
   );
-  return { wire, outbox, totals, overflows: () => overflows, at: (ms) => (now = ms) };
+  return {
+    wire,
+    outbox,
+    totals,
+    overflows: () => overflows,
+    pressure: () => pressure,
+    at: (ms) => (now = ms),
+  };
 }
 
 test("frames of one turn are one write, those of the next another", async () => {
@@ -71,7 +89,7 @@ test("frames of one turn are one write, those of the next another", async () => 
     wire.writes.map(({ data }) => [...(data as Uint8Array)]),
     [[1, 2, 3], [4]],
   );
-  assert.equal(totals, { writes: 2, frames: 4, bytes: 4, queuedBytes: 0 });
+  assert.equal([totals.writes, totals.frames, totals.bytes, totals.queuedBytes], [2, 4, 4, 0]);
 });
 
 test("lines of JSON are joined by newlines", async () => {
@@ -192,6 +210,40 @@ test("room is there below the mark, and comes when enough is written or the outb
   assert.is(outbox.room(), undefined);
 });
 
+test("a reader lags over the mark, and what may be dropped of one channel is, and nothing else", async () => {
+  const { outbox, wire, totals } = makeOutbox({ windowBytes: 10, lagBytes: 1000 });
+  wire.held = true;
+  outbox.push(new Uint8Array(10).fill(1), 7);
+  await turn();
+  outbox.push(new Uint8Array(10).fill(2), 7);
+  outbox.push(new Uint8Array(10).fill(3));
+  outbox.push(new Uint8Array(10).fill(4), 8);
+  assert.is(outbox.lagging, false);
+  outbox.push(new Uint8Array(10).fill(5), 7);
+  assert.is(outbox.lagging, true);
+  outbox.drop(7);
+  outbox.drop(9);
+  assert.equal([outbox.lagging, outbox.queuedBytes, totals.queuedBytes], [false, 2 * 266, 2 * 266]);
+  while (outbox.queuedBytes > 0) {
+    wire.move();
+    await turn();
+  }
+  assert.equal(
+    wire.writes.map(({ data }) => (data as Uint8Array)[0]),
+    [1, 3, 4],
+    "what was written is written",
+  );
+});
+
+test("more in all outboxes than may wait is told, by whoever adds to it", () => {
+  const totals = outboxTotals(1000);
+  const [one, other] = [makeOutbox({}, totals), makeOutbox({}, totals)];
+  for (let at = 0; at < 3; at++) one.outbox.push(new Uint8Array(10));
+  assert.equal([one.pressure(), other.pressure()], [0, 0]);
+  other.outbox.push(new Uint8Array(10));
+  assert.equal([one.pressure(), other.pressure()], [0, 1]);
+});
+
 test("the last word follows what the socket takes, but never breaks into a frame", async () => {
   const open = makeOutbox({ windowBytes: 10 });
   open.outbox.push(new Uint8Array([1]));
@@ -275,6 +327,31 @@ test("a reader that does not read is ended by 4103 at a bounded cost, and harms 
   // It neither reads nor answers the close, so it is cut off.
   await until(() => server.metrics.text().includes('haulout_disconnects_total{code="4103"} 1'), 2000, "4103");
   deaf.destroy();
+  await server.stop();
+});
+
+test("of all that waits the longest queues are given up, by 4101, and who reads goes on", async () => {
+  const server = await Server.start({ maxOutboxBytes: 4 * 2 ** 20 });
+  const deaf = [await deafPeer(server), await deafPeer(server), await deafPeer(server)];
+  const slow = [...server.connections];
+  const well = await Peer.greeted(server.url);
+  const [, , , other] = server.connections;
+  const frame = new EncodedFrame(encodeFrame({ type: "toolProgress", progress: "x".repeat(16 * 1024) }));
+  while (!slow.some(({ gone }) => gone)) {
+    for (const connection of slow) connection.deliver(frame);
+    // The first has the most.
+    slow[0]!.deliver(frame);
+    if (slow[0]!.queuedBytes % 2 ** 20 < frame.bytes.length) await turn();
+  }
+  assert.equal(
+    slow.map(({ gone }) => gone),
+    [true, false, false],
+  );
+  assert.ok(server.connections.totals.queuedBytes <= 3 * 2 ** 20);
+  other!.deliver(frame);
+  assert.is((await well.next())["type"], "toolProgress");
+  await until(() => server.metrics.text().includes('haulout_disconnects_total{code="4101"} 1'), 2000, "4101");
+  for (const socket of deaf) socket.destroy();
   await server.stop();
 });
 

@@ -147,7 +147,8 @@ test("who joins in the middle of a text has it whole, then the rest", async () =
     [["text", "the first half 😀, "]],
   );
   half.resolve();
-  await runtime.delta(session, "second half");
+  for (const reader of [early, late])
+    await reader.until((frame) => frame.type === "delta" && frame.text.includes("second half"));
   assert.is(late.text(), "the first half 😀, the second half");
   assert.is(early.text(), late.text());
   end.resolve();
@@ -216,6 +217,85 @@ test("a slow reader holds nobody up", async () => {
   assert.is((await runtime.run(session, "go")).reason, "text");
   assert.ok(quick.of("event").length > 0);
   assert.equal(slow.of("event"), []);
+});
+
+test("a reader for whom too much waits leaves the live set, and comes back by the log and a live", async () => {
+  const gate = deferred();
+  const runtime = await startRuntime({
+    model: new TestModel(async function* () {
+      yield says("the beginning");
+      await gate.promise;
+      yield says(" and the end");
+      yield finishes();
+    }),
+    coalesceMs: 0,
+  });
+  const session = await runtime.session();
+  const [slow, quick] = [new TestReader(), new TestReader()];
+  for (const reader of [slow, quick]) await reader.attach(runtime, session);
+  await runtime.send(session, "go");
+  await runtime.delta(session, "beginning");
+  const before = slow.frames.length;
+  slow.lagging = true;
+  const empty = slow.fill();
+  gate.resolve();
+  await runtime.entry(session, "run-finished");
+  assert.is(slow.frames.length, before, "nothing is added to what waits");
+  assert.equal(slow.dropped, [slow.answer!.channel], "what it could go without was taken back");
+  assert.is(runtime.runtime.feeds.lagged, 1);
+  slow.lagging = false;
+  empty();
+  const { seq } = await runtime.state(session);
+  await slow.until((frame) => frame.type === "live" && frame.seq === seq);
+  assert.equal(slow.seqs, quick.seqs);
+  assert.is(slow.text(), "");
+  await runtime.run(session, "again");
+  assert.equal(slow.seqs, quick.seqs, "it is live again");
+  assert.equal(slow.folded(), quick.folded());
+});
+
+test("a thousand readers who attach to a long log at once read the store once", async () => {
+  const store = new MemoryStore();
+  const first = await spoken(0, store);
+  for (let n = 0; n < 40; n++) await first.runtime.run(first.session, `${n} ${"x".repeat(20_000)}`);
+  await first.runtime.runtime.registry.unloadIdle(-1);
+  const pages = new Map<number, number>();
+  const read = store.read.bind(store);
+  store.read = (id, after, ...more) => {
+    pages.set(after, (pages.get(after) ?? 0) + 1);
+    return read(id, after, ...more);
+  };
+  const { seq, epoch } = await first.runtime.state(first.session);
+  pages.clear();
+  const readers = Array.from({ length: 1000 }, (_, at) => ({
+    after: at % 2 === 0 ? { seq: 0, epoch: 0 } : { seq: 9, epoch },
+    entries: 0,
+    lives: 0,
+  }));
+  const attach = (reader: (typeof readers)[number]): Promise<void> =>
+    first.runtime.runtime.registry.with(first.session, ({ feed }) =>
+      feed.attach(
+        {
+          gone: false,
+          lagging: false,
+          drop: () => {},
+          room: () => undefined,
+          mayRead: () => true,
+          // Its last frame is `live`.
+          deliver: ({ count }) => ((reader.entries += reader.lives), (reader.lives = count)),
+        },
+        { after: reader.after },
+        ({ mode }) => assert.is(mode, "events"),
+      ),
+    );
+  await Promise.all(readers.map(attach));
+  for (const reader of readers) assert.equal([reader.entries, reader.lives], [seq - reader.after.seq, 1]);
+  assert.ok(pages.size > 10, `${pages.size} pages`);
+  assert.equal(
+    [...pages.values()].filter((reads) => reads > 1),
+    [],
+    "no page is read twice",
+  );
 });
 
 test("a second attach of one reader takes the place of the first", async () => {

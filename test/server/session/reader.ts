@@ -2,8 +2,9 @@
  * A reader of a session at the port that connections implement: keeps every frame in order, decoded and as bytes, may run
  * out of room, and can say what a client that follows the protocol would now hold.
  */
-import { decodeTrusted, type EncodedFrame } from "../../../protocol/codec.ts";
+import { decodeTrusted, EncodedFrame } from "../../../protocol/codec.ts";
 import type { ResultOf, ServerFrame, ServerFrameOf, SessionState } from "../../../protocol/frames.ts";
+import { scanMsgpack } from "../../../protocol/scan.ts";
 import { fold } from "../../../protocol/state.ts";
 import type { AttachRequest } from "../../../server/session/feed.ts";
 import type { Subscriber } from "../../../server/session/subscriber.ts";
@@ -22,11 +23,22 @@ export class TestReader implements Subscriber {
   #full: Deferred<void> | undefined;
   readonly #looking = new Set<() => void>();
 
+  /** Too much waits for it: it leaves the live set at the next frame. */
+  lagging = false;
+  /** Frames that were taken back are those of these channels; none was kept waiting here. */
+  readonly dropped: number[] = [];
+
   deliver(frame: EncodedFrame): void {
     if (this.gone) return;
-    this.encoded.push(frame);
-    this.frames.push(decodeTrusted(frame.bytes) as ServerFrame);
-    for (const look of this.#looking) look();
+    for (const one of framesIn(frame)) {
+      this.encoded.push(one);
+      this.frames.push(decodeTrusted(one.bytes) as ServerFrame);
+      for (const look of this.#looking) look();
+    }
+  }
+
+  drop(channel: number): void {
+    this.dropped.push(channel);
   }
 
   mayRead({ members }: SessionState): boolean {
@@ -110,4 +122,15 @@ export class TestReader implements Subscriber {
     }
     return [...parts.values()].join("");
   }
+}
+
+function framesIn(frame: EncodedFrame): EncodedFrame[] {
+  if (frame.count === 1) return [frame];
+  const frames: EncodedFrame[] = [];
+  for (let at = 0; at < frame.bytes.length;) {
+    const end = scanMsgpack(frame.bytes, at);
+    frames.push(new EncodedFrame(frame.bytes.subarray(at, end)));
+    at = end;
+  }
+  return frames;
 }

@@ -67,6 +67,8 @@ test("whoever reads a session that goes is told so", async () => {
     session.feed.attach(
       {
         deliver: ({ line }) => frames.push(JSON.parse(line)),
+        lagging: false,
+        drop: () => {},
         room: () => undefined,
         mayRead: () => true,
         gone: false,

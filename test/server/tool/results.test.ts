@@ -205,6 +205,8 @@ test("progress reaches the readers of the session, and no log", async () => {
       {
         mayRead: () => true,
         gone: false,
+        lagging: false,
+        drop: () => {},
         room: () => undefined,
         deliver: (frame) => void frames.push(frame.line),
       },
@@ -236,6 +238,8 @@ test("of much progress the first and the latest are shown, and the last one befo
       {
         mayRead: () => true,
         gone: false,
+        lagging: false,
+        drop: () => {},
         room: () => undefined,
         deliver: (frame) => {
           const { type, progress } = JSON.parse(frame.line) as { type: string; progress: unknown };
