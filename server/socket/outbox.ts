@@ -215,7 +215,7 @@ export class Outbox implements TurnTask {
     if (bytes > this.#windowBytes) {
       this.#count(-FRAME_OVERHEAD_BYTES);
       this.#restIsText = isText;
-      this.#writeFragment(isText ? Buffer.from(first.frame as string) : (first.frame as Uint8Array));
+      this.#writeFragment(isText ? Buffer.from(first.frame) : first.frame);
       return;
     }
     this.#count(-(bytes + items * FRAME_OVERHEAD_BYTES));

@@ -223,7 +223,7 @@ test("any merging, dropping and catching up of deltas renders the same text", as
         else if ("say" in each) speaker.say(each.part, each.say);
         else readers[each.reader % readers.length]!.read(each.read);
         // Whoever waits for room goes on in between.
-        await null;
+        await Promise.resolve();
       }
       speaker.windows.end();
       do {
