@@ -22,6 +22,7 @@ import { Runtime } from "./runtime.ts";
 import type { RuntimeOptions } from "./runtime/options.ts";
 import { Authenticator } from "./auth/authenticator.ts";
 import { authOptions, doorProblems, type DoorSettings } from "./server/auth.ts";
+import { collect } from "./server/collect.ts";
 import { Connections, type ConnectionsOptions } from "./socket/connections.ts";
 import { createDispatch } from "./socket/dispatch.ts";
 import { Listener, type ListenOptions } from "./socket/listen.ts";
@@ -282,68 +283,6 @@ async function openStore({ store = "embedded", data = "./haulout-data" }: Server
 function limitsOf({ limits = {} }: ServerOptions): Record<string, number> {
   return Object.fromEntries(
     Object.entries(limits).filter((entry): entry is [string, number] => entry[1] !== undefined),
-  );
-}
-
-function collect(metrics: Metrics, runtime: Runtime, { totals }: Connections): void {
-  metrics.collect("gauge", "haulout_sessions_loaded", "Sessions in memory", () => runtime.registry.size);
-  metrics.collect("gauge", "haulout_runs_open", "Runs that have a place", () => runtime.gate.open);
-  metrics.collect("gauge", "haulout_runs_waiting", "Inputs that wait for one", () => runtime.gate.waiting);
-  metrics.collect(
-    "gauge",
-    "haulout_outbox_queued_bytes",
-    "Bytes that wait for readers",
-    () => totals.queuedBytes,
-  );
-  metrics.collect("counter", "haulout_outbox_writes_total", "Messages written", () => totals.writes);
-  metrics.collect("counter", "haulout_outbox_frames_total", "Frames written", () => totals.frames);
-  metrics.collect("counter", "haulout_outbox_bytes_total", "Bytes written", () => totals.bytes);
-  const { router, feeds } = runtime;
-  metrics.collect(
-    "counter",
-    "haulout_text_pieces_total",
-    "Pieces of text that models streamed to readers",
-    () => feeds.pieces,
-  );
-  metrics.collect(
-    "counter",
-    "haulout_deltas_total",
-    "Frames that carried them, encoded once each",
-    () => feeds.deltas,
-  );
-  metrics.collect(
-    "counter",
-    "haulout_readers_lagged_total",
-    "Times a reader left the live set to catch up from the log",
-    () => feeds.lagged,
-  );
-  metrics.collect("counter", "haulout_attaches_total", "Attaches, by how they were answered", () => [
-    ['mode="events"', feeds.replays],
-    ['mode="snapshot"', feeds.snapshots],
-  ]);
-  metrics.collect(
-    "gauge",
-    "haulout_tool_providers",
-    "Connections that offer tools",
-    () => router.totals.providers,
-  );
-  metrics.collect(
-    "gauge",
-    "haulout_tool_calls_in_flight",
-    "Tool calls at a provider",
-    () => router.totals.inFlight,
-  );
-  metrics.collect(
-    "gauge",
-    "haulout_tool_calls_waiting",
-    "Tool calls that wait for a provider",
-    () => router.totals.waiting,
-  );
-  metrics.collect(
-    "gauge",
-    "haulout_commits_waiting",
-    "Appends that wait for the store",
-    () => runtime.commits.counters.queued,
   );
 }
 
