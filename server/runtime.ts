@@ -85,6 +85,7 @@ export class Runtime {
 
   constructor(model: Model, hook: Hook | readonly Hook[] = [], options: RuntimeOptions = {}) {
     const now = options.now ?? Date.now;
+    const idleMs = options.idleMs ?? 10_000;
     this.model = model;
     this.hook = composeHooks(...(Array.isArray(hook) ? (hook as readonly Hook[]) : [hook as Hook]));
     this.store = options.store ?? new MemoryStore();
@@ -110,11 +111,7 @@ export class Runtime {
       router: this.router,
       deadlines: this.#deadlines,
       timings: options.timings ?? {},
-      limits: {
-        maxQueue: this.maxQueue,
-        idleMs: options.idleMs ?? 10_000,
-        coalesceMs: options.coalesceMs,
-      },
+      limits: { maxQueue: this.maxQueue, idleMs, coalesceMs: options.coalesceMs },
       presence: options.presence,
       feeds: this.feeds,
       log: this.log,

@@ -14,6 +14,8 @@ function reader(user: string): Subscriber {
   return {
     identity: caller(user),
     deliver: () => undefined,
+    lagging: false,
+    drop: () => {},
     room: () => undefined,
     mayRead: () => true,
     gone: false,
