@@ -7,9 +7,7 @@ import { ProtocolError } from "../../protocol/errors.ts";
 import { openAudit, type Audit } from "../observe/audit.ts";
 import type { Runtime } from "../runtime.ts";
 import { authorize, forbidden, mayAs } from "../session/access.ts";
-import { SessionDropped } from "../session/services.ts";
 import type { Session } from "../session/session.ts";
-import { StoreDamagedError, StoreUnavailableError } from "../store/store.ts";
 import { allows, type Identity } from "../auth/identity.ts";
 import { rightOf } from "../auth/rights.ts";
 import { SERVER_SCOPE, type Scope } from "../tool/registry.ts";
@@ -19,6 +17,7 @@ import type { Context, Handler } from "./context.ts";
 import { feeds } from "./feeds.ts";
 import { handlers } from "./handlers.ts";
 import { errorFrame } from "./inbound.ts";
+import { toProtocolError } from "./foreign.ts";
 import { onward } from "./onward.ts";
 import { notices } from "./results.ts";
 import { abandonImports, transfers } from "./transfer.ts";
@@ -161,20 +160,4 @@ async function keepOffers({ registry, router, log }: Runtime, scope: Scope): Pro
     log.warn({ session: scope, err: error }, "whether offers may stay is not known: they go");
     router.keep(scope, (by) => allows(by, "admin"));
   }
-}
-
-/** Any error as one that may be sent. */
-function toProtocolError(error: unknown): ProtocolError {
-  if (error instanceof ProtocolError) return error;
-  if (error instanceof StoreUnavailableError || error instanceof SessionDropped) {
-    const wait = (error as { retryAfterMs?: number }).retryAfterMs;
-    return new ProtocolError("unavailable", "the store cannot be used now", {
-      retryAfterMs: wait ?? 1000,
-      cause: error,
-    });
-  }
-  if (error instanceof StoreDamagedError) {
-    return new ProtocolError("internal", "the session's log is damaged", { retryable: false, cause: error });
-  }
-  return new ProtocolError("internal", "internal error", { cause: error });
 }

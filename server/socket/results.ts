@@ -3,6 +3,7 @@
  * knows: the verdict of a result that no open call waits for, and that a call has ended. Results of open calls are the
  * router's. These frames have no id and get no `ok`.
  */
+import { setTimeout as pause } from "node:timers/promises";
 import { decodeTrusted } from "../../protocol/codec.ts";
 import type { Message, Verdict } from "../../protocol/content.ts";
 import type { EventFrame } from "../../protocol/entries.ts";
@@ -12,11 +13,16 @@ import { checkPayload } from "../../protocol/values.ts";
 import { allows, type Identity } from "../auth/identity.ts";
 import { mayAs } from "../session/access.ts";
 import type { Session } from "../session/session.ts";
+import type { GivenResult } from "../tool/ticket.ts";
 import { attemptKey } from "../tool/tool.ts";
 import type { CallReference } from "../tool/tool.ts";
 import type { Context } from "./context.ts";
+import { toProtocolError } from "./foreign.ts";
 
 const LOG_PAGE = 250;
+/** Between two looks at a log that cannot be read now; doubles up to the second. */
+const FIRST_RETRY_MS = 250;
+const MAX_RETRY_MS = 10_000;
 /** Late results of one connection that are noted in logs; further ones get their verdict only. */
 const MAX_AUDITED = 1000;
 /** Attempts that one connection may have looked up on its provider's return: as many as one offer may name. */
@@ -38,23 +44,42 @@ export const notices = {
     const answer = fits("output", frame.output)
       ? { output: frame.output, error: frame.error }
       : { error: { code: "too-large", message: "the output is over the limit of a payload" } };
-    const open = mayAnswerOpen(context, reference);
-    if (open && runtime.router.result(identity.provider, connection, reference, answer)) return;
-    // The offer that follows a resent result no longer names its call, and may be quicker than the log.
-    const settled = runtime.router.expectResult(identity.provider, reference);
-    lateVerdict(context, reference)
-      .then(
-        (verdict) => {
-          if (verdict === undefined)
-            runtime.router.resultByLog(identity.provider, connection, reference, answer);
-          else connection.acknowledgeResult(reference, verdict);
-        },
-        (error: unknown) =>
-          runtime.log.error({ session: frame.session, err: error }, "a late result has no verdict"),
-      )
-      .finally(settled);
+    const again = (): void => void findVerdict(context, result);
+    const result: GivenResult = { id: identity.provider, host: connection, reference, answer, again };
+    if (!mayAnswerOpen(context, reference) || !runtime.router.result(result)) again();
   },
 } as const;
+
+/**
+ * Has the log say what becomes of a result that no open call waits for. A provider says nothing twice on one socket: as
+ * long as the store does not answer and the socket lasts, the log is asked again.
+ */
+async function findVerdict(context: Context, result: GivenResult): Promise<void> {
+  const { runtime, connection } = context;
+  const { id, reference } = result;
+  // The offer that follows a resent result no longer names its call, and may be quicker than the log.
+  const settled = runtime.router.expectResult(id, reference);
+  try {
+    for (let ms = FIRST_RETRY_MS; !connection.gone; ms = Math.min(MAX_RETRY_MS, 2 * ms)) {
+      try {
+        const verdict = await lateVerdict(context, reference);
+        if (verdict === undefined) runtime.router.resultByLog(result);
+        else connection.acknowledgeResult(reference, verdict);
+        return;
+      } catch (error) {
+        const { retryable } = toProtocolError(error);
+        runtime.log.error(
+          { session: reference.session, err: error, retryable },
+          "a late result has no verdict",
+        );
+        if (!retryable) return;
+        await pause(ms, undefined, { ref: false });
+      }
+    }
+  } finally {
+    settled();
+  }
+}
 
 /**
  * Tells a provider that returns to stop what has ended while it was away, or ends now. Nobody waits for it: one session

@@ -83,7 +83,7 @@ export class LocalHost implements ToolHost {
       answer = { error: { code, message: wordsOf(error) } };
     }
     this.#running.delete(attemptKey(call));
-    this.#router?.result(LOCAL_PROVIDER, this, reference, answer);
+    this.#router?.result({ id: LOCAL_PROVIDER, host: this, reference, answer });
   }
 
   cancelCall(reference: CallReference, reason: string): void {

@@ -16,7 +16,7 @@ import { Providers } from "./providers.ts";
 import type { Offer, ProviderOptions } from "./providers.ts";
 import type { RegisteredTool, Scope, ToolRegistry } from "./registry.ts";
 import { Lease } from "./ticket.ts";
-import type { CallAnswer, GivenResult, Provider, Ticket } from "./ticket.ts";
+import type { GivenResult, Provider, Ticket } from "./ticket.ts";
 import { LOCAL_PROVIDER } from "./tool.ts";
 import type { CallReference, ToolHost } from "./tool.ts";
 
@@ -123,10 +123,10 @@ export class Router {
   }
 
   /** False: no such call is open for this provider, and only the log knows the verdict. */
-  result(id: string, host: ToolHost, reference: CallReference, answer: CallAnswer): boolean {
-    const ticket = this.#ticketOf(id, reference);
+  result(result: GivenResult): boolean {
+    const ticket = this.#ticketOf(result.id, result.reference);
     if (ticket === undefined) return false;
-    this.#take(ticket, { id, host, reference, answer });
+    this.#take(ticket, result);
     return true;
   }
 
@@ -134,8 +134,8 @@ export class Router {
    * A result whose call is open in the log, which names this provider for the attempt: of an attempt before the one that
    * was taken up again, or of a call that is not yet. Kept for the grace at most.
    */
-  resultByLog(id: string, host: ToolHost, reference: CallReference, answer: CallAnswer): void {
-    const result = { id, host, reference, answer };
+  resultByLog(result: GivenResult): void {
+    const { id, reference } = result;
     const ticket = this.#tickets.get(callKey(reference));
     if (ticket !== undefined) {
       ticket.attempts.set(reference.attempt, id);
@@ -150,8 +150,14 @@ export class Router {
     let early = this.#early.get(key);
     if (early === undefined) {
       if (this.#early.size >= MAX_EARLY) return;
-      this.#early.set(key, (early = new Map()));
-      this.#deadlines.after(this.graceMs, () => this.#early.delete(key));
+      const waiting = (early = new Map<number, GivenResult>());
+      this.#early.set(key, waiting);
+      this.#deadlines.after(this.graceMs, () => {
+        // What was taken up meanwhile has its verdict from there.
+        if (this.#early.get(key) !== waiting) return;
+        this.#early.delete(key);
+        for (const { again } of waiting.values()) again?.();
+      });
     }
     early.set(reference.attempt, result);
   }

@@ -18,6 +18,8 @@ export interface GivenResult {
   readonly host: ToolHost;
   readonly reference: CallReference;
   readonly answer: CallAnswer;
+  /** Called when nobody has taken it up within the grace: what becomes of it is to be found out anew. */
+  readonly again?: () => void;
 }
 
 /** What happens to an open call, in order. */

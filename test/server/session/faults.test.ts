@@ -7,8 +7,6 @@ import { update } from "../../../server/session/commands.ts";
 import { CommitQueue } from "../../../server/store/commit.ts";
 import type { AppendItem, AppendResult } from "../../../server/store/store.ts";
 import { StoreUnavailableError } from "../../../server/store/store.ts";
-import { decodeTrusted } from "../../../protocol/codec.ts";
-import type { EntryType, EventFrame } from "../../../protocol/entries.ts";
 import {
   bodiesOf,
   caller,
@@ -24,20 +22,12 @@ import { assert, suite } from "../../support/suite.ts";
 import { deferred, until } from "../../support/wait.ts";
 import { violations } from "../agent/rules.ts";
 import { TestReader } from "./reader.ts";
-import { TestStore } from "./stores.ts";
+import { brings, TestStore } from "./stores.ts";
 
 const test = suite("a store that fails");
 test.after.each(closeRuntimes);
 
 const FAULTS = ["not written", "written, and the answer lost"] as const;
-
-/** Whether a batch brings an entry of this type. */
-function brings(type: EntryType): (batch: readonly AppendItem[]) => boolean {
-  return (batch) =>
-    batch.some((item) =>
-      item.entries.some((bytes) => (decodeTrusted(bytes) as EventFrame).event.type === type),
-    );
-}
 
 async function idle(runtime: TestRuntime, session: string): Promise<void> {
   await until(

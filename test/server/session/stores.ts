@@ -2,10 +2,20 @@
  * The memory store with a hand on its appends: the test holds them, or loses their answer, or hides what recovery looks for. What is held or lost is the
  * call around the real store; the store itself is the one that embedders use.
  */
+import { decodeTrusted } from "../../../protocol/codec.ts";
+import type { EntryType, EventFrame } from "../../../protocol/entries.ts";
 import { MemoryStore } from "../../../server/store/memory.ts";
 import { StoreUnavailableError } from "../../../server/store/store.ts";
 import type { AppendItem, AppendResult, StoredEntry } from "../../../server/store/store.ts";
 import { deferred, type Deferred } from "../../support/wait.ts";
+
+/** Whether a batch brings an entry of this type. */
+export function brings(type: EntryType): (batch: readonly AppendItem[]) => boolean {
+  return (batch) =>
+    batch.some((item) =>
+      item.entries.some((bytes) => (decodeTrusted(bytes) as EventFrame).event.type === type),
+    );
+}
 
 type Fault = "not written" | "written, and the answer lost";
 
@@ -14,6 +24,7 @@ export class TestStore extends MemoryStore {
   #wanted: (batch: readonly AppendItem[]) => boolean = () => true;
   #reads = Infinity;
   #hidden = false;
+  refusedReads = 0;
   #gate: { arrived: Deferred<void>; open: Deferred<void> } | undefined;
 
   /** The next append (that the test wants) comes to nothing certain. */
@@ -29,6 +40,7 @@ export class TestStore extends MemoryStore {
 
   override read(...given: Parameters<MemoryStore["read"]>): Promise<StoredEntry[]> {
     if (this.#reads-- > 0) return super.read(...given);
+    this.refusedReads++;
     return Promise.reject(new StoreUnavailableError("the disk is gone"));
   }
 

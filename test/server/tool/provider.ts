@@ -113,11 +113,16 @@ export class TestProvider implements ToolHost {
 
   /** False: only the log can tell the verdict. */
   result(call: CallReference, output: JsonValue): boolean {
-    return this.#runtime.router.result(this.id, this, call, { output });
+    return this.#runtime.router.result({ id: this.id, host: this, reference: call, answer: { output } });
   }
 
   fail(call: CallReference, code: string, message = code): boolean {
-    return this.#runtime.router.result(this.id, this, call, { error: { code, message } });
+    return this.#runtime.router.result({
+      id: this.id,
+      host: this,
+      reference: call,
+      answer: { error: { code, message } },
+    });
   }
 
   disconnect(superseded = false): void {

@@ -108,7 +108,12 @@ test("a kept result of an attempt before the last counts, whenever it comes", as
       provider: "prv_b",
     });
     const say = (): void =>
-      router.resultByLog("prv_a", host, { ...reference, attempt: 1 }, { output: "kept" });
+      router.resultByLog({
+        id: "prv_a",
+        host,
+        reference: { ...reference, attempt: 1 },
+        answer: { output: "kept" },
+      });
     if (early) say();
     const run = make().run(cancel.signal, stop.signal);
     if (!early) say();
@@ -129,7 +134,12 @@ test("a once call whose result is here is not forgotten while the log is asked a
   const run = make().run(cancel.signal, stop.signal);
   const ended = entriesOf(run);
   await new Promise(setImmediate);
-  router.resultByLog(provider, host, { ...reference, attempt: 1 }, { output: "kept" });
+  router.resultByLog({
+    id: provider,
+    host,
+    reference: { ...reference, attempt: 1 },
+    answer: { output: "kept" },
+  });
   settled();
   const result = (await ended).at(-1);
   assert.ok(result?.type === "tool-result" && result.outcome === "ok");
@@ -147,7 +157,12 @@ for (const code of ["timeout", "cancelled"]) {
     });
     const run = make().run(cancel.signal, stop.signal);
     const ended = entriesOf(run);
-    router.result(provider, host, { ...reference, attempt: 2 }, { error: { code, message: "" } });
+    router.result({
+      id: provider,
+      host,
+      reference: { ...reference, attempt: 2 },
+      answer: { error: { code, message: "" } },
+    });
     const result = (await ended).at(-1);
     assert.ok(result?.type === "tool-result" && result.outcome === "timeout");
     await run.next();
@@ -162,7 +177,12 @@ test("a result whose append failed counts when the call is taken up again", asyn
     provider: "prv_a",
   });
   const failing = make().run(cancel.signal, stop.signal);
-  router.resultByLog("prv_a", host, { ...reference, attempt: 1 }, { output: "done" });
+  router.resultByLog({
+    id: "prv_a",
+    host,
+    reference: { ...reference, attempt: 1 },
+    answer: { output: "done" },
+  });
   const first = await entriesOf(failing);
   assert.equal(
     first.map(({ type }) => type),
@@ -187,7 +207,12 @@ test("a cancel that is confirmed says nothing of an attempt before the restart",
   const run = make().run(cancel.signal, stop.signal);
   const ended = entriesOf(run);
   cancel.abort();
-  router.result(provider, host, { ...reference, attempt: 2 }, { error: { code: "cancelled", message: "" } });
+  router.result({
+    id: provider,
+    host,
+    reference: { ...reference, attempt: 2 },
+    answer: { error: { code: "cancelled", message: "" } },
+  });
   const result = (await ended).at(-1);
   assert.ok(result?.type === "tool-result" && result.outcome === "outcome-unknown");
   await run.next();
