@@ -318,7 +318,7 @@ export class SessionHandle {
     return this.#client.request("grant", { session: this.id, user, role }, options);
   }
 
-  /** Ends a membership, and every stream of it at once. Rejects with `conflict` for the last owner. */
+  /** Ends a membership, and every stream of it at once; one's own without being an owner. `conflict`: the last owner's. */
   revoke(user: string, options?: RequestOptions): Promise<ResultOf<"revoke">> {
     return this.#client.request("revoke", { session: this.id, user }, options);
   }

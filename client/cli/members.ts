@@ -22,6 +22,7 @@ Lists the members of a session and its open invitations, after the change that a
   --grant USER          make USER a member, or give USER another role
   --role ROLE           the role to grant: ${ROLES.join(", ")} (editor)
   --revoke USER         end a membership, and every stream of it at once
+  --leave               end your own
   --revoke-invite ID    make the token of an invitation useless
 ${COMMON}
 `;
@@ -48,15 +49,20 @@ export async function members(args: string[]): Promise<number> {
     grant: { type: "string" },
     role: { type: "string" },
     revoke: { type: "string" },
+    leave: { type: "boolean" },
     "revoke-invite": { type: "string" },
   } as const;
-  const { common, positionals, text } = parse(args, extra, 1);
+  const { common, positionals, text, values } = parse(args, extra, 1);
   if (common.help) return print(MEMBERS_HELP);
   const session = positionals[0];
   if (session === undefined) throw new UsageError("which session?");
   const role = roleOf(text("role"));
   const [grant, revoke, invite] = [text("grant"), text("revoke"), text("revoke-invite")];
   return online(common, async (client) => {
+    if (values["leave"] === true) {
+      await client.request("revoke", { session, user: client.user!.id });
+      return print(common.json ? `${jsonLine({ session })}\n` : `left ${oneLine(session, 64)}\n`);
+    }
     const handle = await client.attach(session, { tail: 0 });
     if (grant !== undefined) await handle.grant(grant, role);
     if (revoke !== undefined) await handle.revoke(revoke);

@@ -11,6 +11,8 @@ import type { RightKind } from "./identity.ts";
 export interface FrameRight {
   /** What one must at least be in the session that the frame names; of several any. */
   readonly roles?: readonly Role[];
+  /** The same where the user that it names is the sender. */
+  readonly ownRoles?: readonly Role[];
   /** The right on the server; `create` for the agent and `provide` for each tool that the frame is about. */
   readonly right?: RightKind;
   /** About a call: counts from the provider that was given it, as long as that may provide its tool. */
@@ -51,7 +53,8 @@ export const FRAME_RIGHTS = {
   close: { roles: ["owner"] },
   deleteSession: { roles: ["owner"] },
   grant: { roles: ["owner"] },
-  revoke: { roles: ["owner"] },
+  // Every member may leave.
+  revoke: { roles: ["owner"], ownRoles: ["viewer"] },
   invite: { roles: ["owner"] },
   revokeInvite: { roles: ["owner"] },
   // The token says into which session.

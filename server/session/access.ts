@@ -31,10 +31,12 @@ export function mayRead(caller: Caller, state: Members): boolean {
   return roleOf(caller, state) !== undefined;
 }
 
-/** Throws ProtocolError `not-found` (may not read), `forbidden` (may read, not do this). */
-export function authorize(caller: Caller, state: SessionState, frame: ClientFrameType): void {
+/** `about`: the user that the frame names. Throws ProtocolError `not-found` (may not read), `forbidden` (may read, not do this). */
+export function authorize(caller: Caller, state: SessionState, frame: ClientFrameType, about?: string): void {
   if (!mayRead(caller, state)) throw notFound(state.session.id);
-  const { roles = [] } = rightOf(frame);
+  const right = rightOf(frame);
+  const own = about === caller.actor.id ? right.ownRoles : undefined;
+  const roles = own ?? right.roles ?? [];
   if (roles.some((role) => mayAs(role, caller, state))) return;
   throw forbidden(`${frame} needs the role ${roles.join(" or ")} here`);
 }

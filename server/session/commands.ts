@@ -22,15 +22,16 @@ export interface SendRequest {
   readonly agent?: string | undefined;
 }
 
-/** One hold of the lock, for a caller who may send the frame. Throws ProtocolError `not-found` or `forbidden` otherwise. */
+/** One hold of the lock, for a caller who may send the frame (`about` this user). Throws ProtocolError `not-found` or `forbidden` otherwise. */
 export function command<T>(
   session: Session,
   caller: Caller,
   frame: ClientFrameType,
   body: (state: SessionState) => Promise<T>,
+  about?: string,
 ): Promise<T> {
   return session.exclusive(() => {
-    authorize(caller, session.state, frame);
+    authorize(caller, session.state, frame, about);
     return body(session.state);
   });
 }

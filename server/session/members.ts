@@ -34,16 +34,17 @@ export function grant(
   });
 }
 
-/** Ends a membership. `seq` as in `grant`. Throws ProtocolError `conflict` for the last owner. */
+/** Ends a membership, anybody's or one's own. `seq` as in `grant`. Throws ProtocolError `conflict` for the last owner. */
 export function revoke(session: Session, caller: Caller, user: string): Promise<{ seq: number }> {
-  return command(session, caller, "revoke", async (state) => {
+  const end = async (state: SessionState): Promise<{ seq: number }> => {
     if (memberRole(state, user) === undefined) return { seq: state.seq };
     needOwnerBeside(state, user);
     const { seq } = await session.append([
       { body: { type: "member-changed", user, role: null }, actor: caller.actor },
     ]);
     return { seq };
-  });
+  };
+  return command(session, caller, "revoke", end, user);
 }
 
 /** Throws ProtocolError `conflict` when there is no place for one more. */

@@ -44,7 +44,8 @@ const ANSWERS: ReadonlySet<string> = new Set(["request-answered", "request-resol
 
 interface CurrentRun {
   readonly run: string;
-  readonly place: Place;
+  /** Given up while nothing but people or tools on their way back is waited for. */
+  place: Place;
   readonly answers: Answers;
   /** Ends the run: its end is logged. */
   readonly end: AbortController;
@@ -61,7 +62,8 @@ export class RunSlot {
   /** The session leaves memory. */
   readonly #left = new AbortController();
   #current: CurrentRun | undefined;
-  /** Of the next run, until it begins. */
+  /** The next run is about to begin: it waits for tools, then for this place, then for the lock. */
+  #starting = false;
   #place: Place | undefined;
   #failures = 0;
 
@@ -98,25 +100,36 @@ export class RunSlot {
    */
   advance(): void {
     const session = this.#session;
-    const [input] = session.state.queue;
-    if (session.dropped || this.#current !== undefined || this.#place !== undefined || input === undefined)
+    if (session.dropped || this.#current !== undefined || this.#starting || session.state.queue.length === 0)
       return;
     if (this.#services.finishing()) return;
-    const place = (this.#place = this.#services.gate.enter(input.actor ?? SYSTEM));
+    this.#starting = true;
     session.background(async () => {
-      if (!(await place.granted)) return;
       let again = false;
       try {
         await this.#orLater(async () => {
           await this.#toolsOfBefore();
-          again = await session.exclusive(() => this.#startNext(place));
+          again = await this.#startWithPlace();
         });
       } finally {
-        this.#place = undefined;
-        if (this.#current?.place !== place) place.leave();
+        this.#starting = false;
       }
       if (again) this.advance();
     }, "an input could not be started");
+  }
+
+  /** Waits for a place for the input that is next, and starts it; true as in `#startNext`. */
+  async #startWithPlace(): Promise<boolean> {
+    const session = this.#session;
+    const [input] = session.state.queue;
+    if (this.#left.signal.aborted || input === undefined) return false;
+    const place = (this.#place = this.#services.gate.enter(input.actor ?? SYSTEM));
+    try {
+      return (await place.granted) && (await session.exclusive(() => this.#startNext(place)));
+    } finally {
+      this.#place = undefined;
+      if (this.#current?.place !== place) place.leave();
+    }
   }
 
   /** What found no room in the store is tried again: no recovery looks for a session that is in memory. */
@@ -177,6 +190,7 @@ export class RunSlot {
       const same = timed?.waitingSince === open?.waitingSince && timed?.waitedMs === open?.waitedMs;
       if (open === undefined || (timed !== undefined && same)) return;
       timed = open;
+      this.#keepPlace(current, context.actor, open.waitingSince === undefined);
       clearTimeout();
       const { startedAt, waitingSince, waitedMs = 0 } = open;
       const at = startedAt + waitedMs + context.agent.runTimeoutMs;
@@ -198,7 +212,7 @@ export class RunSlot {
         answers,
         overBudget: () => this.#overBudget(context.actor),
         state: () => session.state,
-        toolsAgain: () => this.#toolsAgain(current),
+        toolsAgain: () => this.#toolsAgain(current, context.actor),
         joinSteers: () => this.#joinSteers(run),
         end: end.signal,
         stop: stop.signal,
@@ -249,6 +263,15 @@ export class RunSlot {
       session.usedAt = this.#services.now();
       this.advance();
     }
+  }
+
+  /**
+   * A run that does nothing but wait keeps nobody from beginning. It goes on at once when that is over, room or not: what is
+   * open must not wait for what is not.
+   */
+  #keepPlace(current: CurrentRun, actor: Actor, keep: boolean): void {
+    if (!keep) current.place.leave();
+    else if (!current.place.held) current.place = this.#services.gate.resume(actor);
   }
 
   async #overBudget(actor: Actor): Promise<Overrun | undefined> {
@@ -328,9 +351,11 @@ export class RunSlot {
   }
 
   /** Waits until the tools of a run that goes on are offered again, for the grace at most. */
-  async #toolsAgain(current: CurrentRun): Promise<void> {
+  async #toolsAgain(current: CurrentRun, actor: Actor): Promise<void> {
     const names = this.#session.state.run?.tools.map((tool) => tool.name) ?? [];
+    this.#keepPlace(current, actor, false);
     await this.#toolsThere(names, this.#services.router.graceMs, current.end.signal, current.stop.signal);
+    this.#keepPlace(current, actor, true);
   }
 
   /**

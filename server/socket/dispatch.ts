@@ -112,7 +112,12 @@ async function serve(
     return handler(context, frame as never, undefined as never, reply);
   }
   return context.runtime.registry.with<object | undefined>(id, (session) => {
-    authorize(context.identity, session.state, frame.type);
+    authorize(
+      context.identity,
+      session.state,
+      frame.type,
+      "user" in frame ? (frame.user as string) : undefined,
+    );
     permit(context.identity, frame, session);
     return handler(context, frame as never, session, reply);
   });

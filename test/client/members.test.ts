@@ -131,6 +131,9 @@ test("the commands list and change members, invite and join", { limitMs: 60_000 
   const refused = await command("bob", "members", session, "--revoke", "ann");
   assert.equal([refused.code, /forbidden/.test(refused.err)], [1, true]);
   assert.match((await command("eve", "join", invited.out.trim())).err, /not-found: no such invitation/);
+  assert.is((await command("bob", "members", session, "--leave")).out.trim(), `left ${session}`);
+  assert.match((await command("bob", "members", session, "--leave")).err, /not-found/);
+  assert.match((await command("ann", "members", session, "--leave")).err, /conflict/);
   const misuses = [
     ["invite"],
     ["join"],

@@ -69,6 +69,23 @@ test("a revoked user's streams stop at once on every socket, in the middle of a 
   assert.equal(reader.faults, []);
 });
 
+test("a member leaves by himself, whatever the role, and the last owner stays", async () => {
+  const [ann, bob] = [await enter("ann"), await enter("bob")];
+  const session = await newSession(ann);
+  for (const role of ["viewer", "approver", "editor", "owner"]) {
+    await ann.ok("grant", { session, user: "bob", role });
+    await bob.ok("attach", { session });
+    await bob.ok("revoke", { session, user: "bob" });
+    await bob.frame("detached");
+    assert.is((await bob.refused("revoke", { session, user: "bob" }))["code"], "not-found");
+    assert.equal((await bob.ok("listSessions"))["items"], []);
+  }
+  await ann.ok("grant", { session, user: "bob", role: "editor" });
+  assert.is((await bob.refused("revoke", { session, user: "ann" }))["code"], "forbidden");
+  assert.is((await bob.refused("grant", { session, user: "bob", role: "owner" }))["code"], "forbidden");
+  assert.is((await ann.refused("revoke", { session, user: "ann" }))["code"], "conflict");
+});
+
 test("a replay in progress stops, too", async () => {
   const ann = await enter("ann");
   const session = await newSession(ann);

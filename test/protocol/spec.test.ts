@@ -160,14 +160,21 @@ test("defaults: those of the offers and of tail", () => {
 test("rights: every client frame asks for the same", () => {
   const listed = (cell: string): string[] => [...cell.matchAll(/`([^`]+)`/g)].map(([, name]) => name!);
   const rows = table("client frame", "role", "right").flatMap(([names = "", role = "", right = ""]) =>
-    listed(names).map((name) => [name, { roles: listed(role), right }]),
+    listed(names).map((name) => {
+      const [others = "", own = ""] = role.split("; oneself ");
+      return [name, { roles: listed(others), ownRoles: listed(own), right }];
+    }),
   );
   assert.is(new Set(rows.map(([name]) => name)).size, rows.length, "each is there once");
   const inCode = Object.keys(FRAME_RIGHTS).map((name) => {
-    const { roles = [], right, ownCalls } = rightOf(name as frames.ClientFrameType);
+    const { roles = [], ownRoles = [], right, ownCalls } = rightOf(name as frames.ClientFrameType);
     return [
       name,
-      { roles: [...roles], right: ownCalls ? "own calls" : right === undefined ? "" : `\`${right}\`` },
+      {
+        roles: [...roles],
+        ownRoles: [...ownRoles],
+        right: ownCalls ? "own calls" : right === undefined ? "" : `\`${right}\``,
+      },
     ];
   });
   assert.equal(Object.fromEntries(rows), Object.fromEntries(inCode));

@@ -4,10 +4,20 @@
  */
 import { RunGate } from "../../../server/session/gate.ts";
 import { EmbeddedStore } from "../../../server/store/embedded.ts";
+import type { LocalTool } from "../../../server/tool/local.ts";
 import { temporaryDirectory } from "../../support/process.ts";
-import { aborted, closeRuntimes, finishes, says, startRuntime, TestModel } from "../../support/runtime.ts";
+import {
+  aborted,
+  closeRuntimes,
+  finishes,
+  says,
+  script,
+  startRuntime,
+  TestModel,
+} from "../../support/runtime.ts";
 import { assert, suite } from "../../support/suite.ts";
 import { until } from "../../support/wait.ts";
+import { ASKED, shop } from "./shop.ts";
 
 const test = suite("places for runs");
 test.after.each(closeRuntimes);
@@ -114,6 +124,70 @@ test("an input that is withdrawn, closed or deleted while it waits leaves the li
   release();
   await until(() => test.runtime.gate.open === 0, 2000, "the end");
   assert.is(test.runtime.gate.waiting, 0);
+});
+
+test("an input that waits for its agent's tools after a start takes nobody's place", async () => {
+  const model = new TestModel([says("done"), finishes()]);
+  const agent = { tools: ["away"] };
+  const test = await startRuntime({ model, agent, maxRuns: 1, router: { graceMs: 60_000 } });
+  await test.runtime.addAgent({ name: "ready", tools: ["here"] });
+  test.runtime.registerTool(tool("here"));
+  const [one, two] = [await test.session(), await test.session({ agent: "ready" })];
+  const first = await test.send(one, "first");
+  assert.is((await test.run(two, "second")).reason, "text");
+  await until(() => test.runtime.gate.open === 0, 2000, "the place to be free");
+  assert.is((await test.state(one)).queue.length, 1);
+  test.runtime.registerTool(tool("away"));
+  assert.is((await test.endOf(one, first.input)).reason, "text");
+});
+
+test("a run that goes on after a crash and waits for its tools takes nobody's place", async () => {
+  const data = temporaryDirectory();
+  const before = held();
+  const first = await startRuntime({
+    model: before.model,
+    tools: [tool("away")],
+    store: await EmbeddedStore.open(data),
+  });
+  const one = await first.session();
+  await first.send(one, "first");
+  await until(() => before.open() === 1, 2000, "the run");
+  await closeRuntimes();
+  const test = await startRuntime({
+    model: new TestModel([says("done"), finishes()]),
+    agent: { tools: [] },
+    store: await EmbeddedStore.open(data),
+    maxRuns: 1,
+    router: { graceMs: 60_000 },
+  });
+  await test.entry(one, "run-recovered");
+  await test.runtime.addAgent({ name: "ready", tools: [] });
+  const two = await test.session({ agent: "ready" });
+  assert.is((await test.run(two, "second")).reason, "text");
+  assert.ok((await test.state(one)).run !== undefined);
+  test.runtime.registerTool(tool("away"));
+  assert.is((await test.entry(one, "run-finished")).event.reason, "text");
+});
+
+test("a run that waits for people keeps nobody from beginning, and goes on at once when they have answered", async () => {
+  const { runtime, session, pay } = await shop({ mode: "always" }, { maxRuns: 1, maxRunsPerUser: 1 });
+  const { input } = await runtime.send(session, ASKED);
+  const { event } = await runtime.entry(session, "request-opened");
+  assert.is((await runtime.run(await runtime.session(), "meanwhile")).reason, "text");
+  const busy = await runtime.session();
+  await runtime.send(busy, script({ text: "x", rate: 0.001 }));
+  await runtime.entry(busy, "run-started");
+  await runtime.answer(session, { request: event.request, decision: "approve" });
+  assert.is((await runtime.endOf(session, input)).reason, "text");
+  await until(() => runtime.runtime.gate.open === 1, 2000, "its place to be free again");
+  assert.is(pay.paid.length, 1);
+});
+
+const tool = (name: string): LocalTool => ({
+  name,
+  effect: "pure",
+  inputSchema: { type: "object" },
+  execute: () => "done",
 });
 
 test("runs that were open at a stop all go on at once, and what waited comes after them", async () => {
