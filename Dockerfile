@@ -10,7 +10,7 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci
 COPY tsconfig.json tsconfig.build.json ./
-COPY test/support/build.mjs ./test/support/
+COPY test/support/build.mjs test/support/page.mjs ./test/support/
 COPY protocol ./protocol/
 COPY client ./client/
 COPY server ./server/

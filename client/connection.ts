@@ -5,6 +5,7 @@
  */
 import { decodeBinary, decodeText, encodeFrame, encodeJsonFrame } from "../protocol/codec.ts";
 import { afterClose } from "../protocol/errors.ts";
+import type { ErrorCode } from "../protocol/errors.ts";
 import type { ServerFrame, ServerFrameOf } from "../protocol/frames.ts";
 import { toJsonValue } from "../protocol/values.ts";
 import type { Encoding } from "../protocol/version.ts";
@@ -28,6 +29,8 @@ export interface ConnectionStatus {
   readonly retryAt?: number;
   /** Why the connection is not online, in words. */
   readonly reason?: string;
+  /** What the server refused the hello with, if it did. */
+  readonly code?: ErrorCode;
 }
 
 export interface ConnectionOptions {
@@ -76,7 +79,9 @@ export class Connection {
   #left = false;
   #probing = false;
   #heardAt = 0;
-  #refusal: { readonly reason: string; readonly retryAfterMs: number | undefined } | undefined;
+  #refusal:
+    | { readonly code: ErrorCode; readonly reason: string; readonly retryAfterMs: number | undefined }
+    | undefined;
   /** When the server wants this client back, if it said goaway. */
   #comeBackAt: number | undefined;
   /** The running attempt's limit, or the wait for the next attempt. */
@@ -211,7 +216,8 @@ export class Connection {
         break;
       case "error":
         if (this.#welcome === undefined) {
-          this.#refusal = { reason: `${frame.code}: ${frame.message}`, retryAfterMs: frame.retryAfterMs };
+          const { code, message, retryAfterMs } = frame;
+          this.#refusal = { code, reason: `${code}: ${message}`, retryAfterMs };
         }
         break;
       case "goaway":
@@ -345,7 +351,8 @@ export class Connection {
 
   #setStatus(state: ConnectionState, rest: { retryAt?: number; reason?: string }): void {
     const since = state === this.#status.state ? this.#status.since : this.#clock.now();
-    this.#status = { state, since, ...rest };
+    const refused = state === "online" || this.#refusal === undefined ? {} : { code: this.#refusal.code };
+    this.#status = { state, since, ...rest, ...refused };
     this.#events.status(this.#status);
   }
 }

@@ -19,5 +19,36 @@ export type { WebSocketConstructor } from "./transport.ts";
 export type { Watching, WatchingEvents, WatchingOptions } from "./watching.ts";
 export type { RunFinished, TurnEvent } from "./turn.ts";
 export type { ShownMessage } from "./view.ts";
+export type {
+  Actor,
+  Content,
+  DataPart,
+  FilePart,
+  JsonValue,
+  Message,
+  MessagePart,
+  ReasoningPart,
+  Role,
+  SendMode,
+  SessionInfo,
+  TextPart,
+  ToolPart,
+  Usage,
+} from "../protocol/content.ts";
+export type { EntryBodyOf, EventFrame } from "../protocol/entries.ts";
+export type {
+  HistoryMessage,
+  ListedAgent,
+  ListedRequest,
+  ListedTool,
+  OpenCall,
+  OpenRequest,
+  QueuedInput,
+  ServerFrame,
+  ServerFrameOf,
+  SessionState,
+} from "../protocol/frames.ts";
+export { newId } from "../protocol/ids.ts";
+export type { Question } from "../protocol/people.ts";
 export { ProtocolError } from "../protocol/errors.ts";
 export type { ErrorCode } from "../protocol/errors.ts";

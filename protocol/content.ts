@@ -91,6 +91,20 @@ export const dataPart = z.object({
   id: z.string().max(128).optional(),
   data: json,
 });
+export const outcome = z.enum([
+  "ok",
+  "error",
+  "invalid-input",
+  "invalid-output",
+  "denied",
+  "approval-expired",
+  "unavailable",
+  "timeout",
+  "cancelled",
+  "outcome-unknown",
+]);
+export type Outcome = z.infer<typeof outcome>;
+
 /** `truncated`: the input or output did not fit where this part is shown; the log's entries have it whole. */
 export const toolPart = z.object({
   type: z.literal("dynamic-tool"),
@@ -109,6 +123,11 @@ export const toolPart = z.object({
   output: json.optional(),
   errorText: z.string().optional(),
   approval: z.object({ id, approved: z.boolean().optional(), reason: z.string().optional() }).optional(),
+  /** Once it has ended. `attempt` and `provider` if it was dispatched. */
+  outcome: outcome.optional(),
+  durationMs: milliseconds.optional(),
+  attempt: z.int().min(1).optional(),
+  provider: id.optional(),
   truncated: z.literal(true).optional(),
 });
 export type TextPart = z.infer<typeof textPart>;
@@ -198,20 +217,6 @@ export type ToolOffer = z.input<typeof toolSpecification>;
 /** What is said of a provider, and may be required of one. */
 export const labels = z.record(z.string().max(64), z.string().max(256));
 export type Labels = Readonly<z.infer<typeof labels>>;
-
-export const outcome = z.enum([
-  "ok",
-  "error",
-  "invalid-input",
-  "invalid-output",
-  "denied",
-  "approval-expired",
-  "unavailable",
-  "timeout",
-  "cancelled",
-  "outcome-unknown",
-]);
-export type Outcome = z.infer<typeof outcome>;
 
 export const verdict = z.enum(["stored", "duplicate", "stale", "unknown"]);
 export type Verdict = z.infer<typeof verdict>;

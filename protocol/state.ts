@@ -147,6 +147,7 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
         state: ok ? "output-available" : denied ? "output-denied" : "output-error",
         ...(body.output === undefined ? {} : { output: body.output }),
         ...(ok ? {} : { errorText: body.error ? `${body.error.code}: ${body.error.message}` : body.outcome }),
+        ...whatBecame(state, body),
       }));
       return retained({ ...next, calls: next.calls.filter((call) => call.call !== body.call) });
     }
@@ -240,6 +241,20 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
       body satisfies never;
       return state;
   }
+}
+
+/** How a call ended and who had it: its place among the open ones is gone. */
+function whatBecame(
+  state: SessionState,
+  { call, outcome, durationMs, attempt }: Extract<EntryBody, { type: "tool-result" }>,
+): Pick<ToolPart, "outcome" | "durationMs" | "attempt" | "provider"> {
+  const provider = state.calls.find((open) => open.call === call)?.provider;
+  return {
+    outcome,
+    durationMs,
+    ...(attempt === undefined ? {} : { attempt }),
+    ...(provider === undefined ? {} : { provider }),
+  };
 }
 
 function withInvites(

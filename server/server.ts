@@ -8,6 +8,7 @@ import { ConfigError } from "./config.ts";
 import type { Limits } from "./config/limits.ts";
 import { demoAgent, demoHook } from "./demo.ts";
 import { createEdge } from "./edge/http.ts";
+import { Page } from "./edge/page.ts";
 import { webhookTell, type Webhook } from "./edge/webhook.ts";
 import type { Hook } from "./hook.ts";
 import { Catalog } from "./model/catalog.ts";
@@ -154,6 +155,7 @@ export async function startServer(options: ServerOptions = {}): Promise<HauloutS
         openMetrics: options.openMetrics ?? false,
         authenticator,
         audit,
+        page: Page.find(),
         originAllowed: (from) => listener.originAllowed(from),
       }),
       accept: (socket, from) => connections.accept(socket, from),

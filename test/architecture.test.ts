@@ -1,6 +1,6 @@
 /**
  * The architecture, held by a test: no import cycles, no import that goes up the layers, a client that knows only the
- * protocol and loads no zod, small files, and a header in each. The rules are in support/architecture.ts; here they are
+ * protocol and loads no zod, a page that knows only the client's public list, small files, and a header in each. The rules are in support/architecture.ts; here they are
  * applied to the tree, and each is shown to catch a planted fault.
  */
 import { spawnSync } from "node:child_process";
@@ -113,6 +113,9 @@ test("planted upward and sideways imports are found", () => {
     ["server/server.ts", "../client/cli/main.ts"],
     ["client/a.ts", "../server/store/store.ts"],
     ["client/a.ts", "./cli/main.ts"],
+    ["client/a.ts", "./ui/main.tsx"],
+    ["client/ui/main.tsx", "../session.ts"],
+    ["client/ui/view/a.tsx", "../../../protocol/state.ts"],
     ["protocol/a.ts", "../server/observe/log.ts"],
     ["protocol/a.ts", "../test/support/wait.ts"],
     ["server/elsewhere/a.ts", "./b.ts"],
@@ -133,7 +136,8 @@ test("what the layers allow is allowed", () => {
     ["server/socket/a.ts", "../runtime.ts"],
     ["server/socket/a.ts", "./b.ts"],
     ["client/cli/a.ts", "../index.ts"],
-    ["client/ui/main.tsx", "../session.ts"],
+    ["client/ui/main.tsx", "../index.ts"],
+    ["client/ui/view/a.tsx", "../model/b.ts"],
     ["client/a.ts", "../protocol/codec.ts"],
   ];
   for (const [path, specifier] of right) {

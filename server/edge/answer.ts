@@ -5,7 +5,7 @@ export interface Answer {
   readonly status: number;
   /** Of the body; undefined where there is none. */
   readonly type: string | undefined;
-  readonly body: string;
+  readonly body: string | Buffer;
   readonly headers?: Readonly<Record<string, string>>;
 }
 

@@ -1,6 +1,5 @@
 /**
- * Plain HTTP: health, readiness, metrics, tickets and a page that says what this is. Owns routes, methods and security
- * headers. Never a WebSocket, never a session: it asks what it was given.
+ * Plain HTTP: the page, health, readiness, metrics and tickets. Owns routes, methods and security headers. Never a WebSocket, never a session: it asks what it was given.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Authenticator } from "../auth/authenticator.ts";
@@ -8,6 +7,7 @@ import type { ClientRequest } from "../auth/method.ts";
 import type { Audit } from "../observe/audit.ts";
 import { json, text, type Answer } from "./answer.ts";
 import { answerTicket, refuseMetrics } from "./bearer.ts";
+import type { Page } from "./page.ts";
 
 export interface EdgeParts {
   readonly version: string;
@@ -22,6 +22,8 @@ export interface EdgeParts {
   readonly originAllowed: (from: ClientRequest) => boolean;
   /** Told of who was not let in. */
   readonly audit?: Audit;
+  /** Served at `/`; without one a text says what this is. */
+  readonly page?: Page | undefined;
 }
 
 interface Route {
@@ -66,8 +68,13 @@ export function createEdge(
       },
     ],
   ]);
+  const pageRoute = (path: string, request: IncomingMessage): Route | undefined => {
+    const answer = parts.page?.answer(path, request);
+    return answer && read(() => answer);
+  };
   return (request, response, from) => {
-    const route = routes.get(request.url?.split("?", 1)[0] ?? "");
+    const path = request.url?.split("?", 1)[0] ?? "";
+    const route = pageRoute(path, request) ?? routes.get(path);
     const refused = refuse(request, route);
     const answer = async (): Promise<Answer> => refused ?? route!.answer(request, from);
     answer()

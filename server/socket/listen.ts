@@ -131,6 +131,12 @@ export class Listener {
   #request(request: IncomingMessage, response: ServerResponse): void {
     const from = this.#proxies.read(request);
     if (hostAllowed(from.host, this.#options)) {
+      const { basePath = "" } = this.#options;
+      if (basePath !== "" && request.url === basePath) {
+        // What the page loads is relative to its own folder.
+        response.writeHead(308, { location: `${basePath}/` }).end();
+        return;
+      }
       request.url = this.#pathOf(request) ?? "";
       this.#parts.request(request, response, from);
       return;

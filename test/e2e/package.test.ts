@@ -37,6 +37,8 @@ test.before(async () => {
   const compiler = join(repositoryRoot, "node_modules", "typescript", "bin", "tsc");
   const project = join(repositoryRoot, "tsconfig.build.json");
   await run(process.execPath, [compiler, "-p", project, "--outDir", join(staging, "dist")], repositoryRoot);
+  const bundler = join(repositoryRoot, "test", "support", "page.mjs");
+  await run(process.execPath, [bundler, join(staging, "dist")], repositoryRoot);
   for (const name of readdirSync(repositoryRoot)) {
     if (/^(?:package\.json|README.*|LICENSE.*|CHANGELOG.*|\.npmignore)$/.test(name)) {
       copyFileSync(join(repositoryRoot, name), join(staging, name));
@@ -97,6 +99,8 @@ test("the command serves, and `haulout/client` talks to it", async () => {
     env: { HAULOUT_PORT: "0", HAULOUT_DATA: join(folder, "data"), HAULOUT_LOG: "warn" },
   });
   const [, url] = await server.waitForLine(/^haulout listening on http(:\/\/\S+)$/, 30_000);
+  const page = await fetch(`http${url}/`);
+  assert.match(page.headers.get("content-type")!, /^text\/html/, "the page is in the package");
   const output = await runModule(
     "client.js",
     `import { connect } from "haulout/client";

@@ -263,7 +263,8 @@ test("tool-result closes the call and completes its part, by outcome", () => {
       ["call_2"],
     );
     const base = { type: "dynamic-tool", toolName: "clock", toolCallId: "call_1", input: { call: "call_1" } };
-    assert.equal(toolPart(next, "call_1"), { ...base, ...expected });
+    const became = { outcome: body.outcome, durationMs: 1 };
+    assert.equal(toolPart(next, "call_1"), { ...base, ...expected, ...became });
     assert.is(toolPart(next, "call_2")["state"], "input-available");
   }
 });

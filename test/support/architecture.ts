@@ -36,6 +36,8 @@ const RANKS: Readonly<Record<string, number>> = {
 };
 /** config reads files and checks values; what it may know of the parts it configures ends here. */
 const HIGHEST_FOR_CONFIG = "agent";
+/** All that the page may know of the client. */
+const PUBLIC_CLIENT = "client/index.ts";
 const MAY_IMPORT_CONFIG = new Set(["main", "server", "index"]);
 
 const STATIC = /^(?:import|export)\b(\s+type\b)?[^"';]*?\bfrom\s*["']([^"']+)["']/gm;
@@ -76,11 +78,11 @@ export function findCycles(sources: Sources): string[] {
   return cycles;
 }
 
-/** The part a file belongs to: a layer's name, `client`, `cli`, or undefined when it has no place in the house. */
+/** The part a file belongs to: a layer's name, `client`, `cli`, `ui`, or undefined when it has no place in the house. */
 export function partOf(path: string): string | undefined {
   const [top, second = "", ...rest] = path.split("/");
   if (top === "protocol") return "protocol";
-  if (top === "client") return second === "cli" && rest.length > 0 ? "cli" : "client";
+  if (top === "client") return (second === "cli" || second === "ui") && rest.length > 0 ? second : "client";
   if (top !== "server") return undefined;
   const name = second.replace(/\.ts$/, "");
   const part = name === "hook" || name === "reader" ? "runtime" : name;
@@ -99,6 +101,8 @@ export function findUpwardImports(sources: Sources): string[] {
       if (target === undefined) continue;
       const to = partOf(target);
       if (to === undefined) violations.push(`${path} imports ${target}, which belongs to no layer`);
+      else if (from === "ui" && to === "client" && target !== PUBLIC_CLIENT)
+        violations.push(`${path} (ui) must not import ${target}, only ${PUBLIC_CLIENT}`);
       else if (!mayImport(from, to)) violations.push(`${path} (${from}) must not import ${target} (${to})`);
     }
   }
@@ -109,6 +113,8 @@ function mayImport(from: string, to: string): boolean {
   if (from === to) return true;
   if (from === "client") return to === "protocol";
   if (from === "cli") return to === "client" || to === "protocol";
+  if (from === "ui") return to === "client";
+  if (to === "ui") return false;
   if (to === "cli") return from === "main";
   if (to === "client") return false;
   if (to === "config") return MAY_IMPORT_CONFIG.has(from);

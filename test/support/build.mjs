@@ -1,6 +1,7 @@
 /**
- * Compiles. `build.mjs` puts everything into .build (for tests, fuzz, chaos and benches; only what changed is written),
- * `build.mjs dist` puts a clean copy of what is published into dist. Plain JavaScript, for Node 20 cannot run TypeScript.
+ * Compiles, and bundles the page. `build.mjs` puts everything into .build (for tests, fuzz, chaos and benches; only what
+ * changed is written), `build.mjs dist` a clean copy of what is published into dist. Plain JavaScript, for Node 20 cannot
+ * run TypeScript.
  * A lock keeps two builds apart; a test that starts while a build writes may still see half of it.
  * HAULOUT_SKIP_BUILD=1 leaves out the build into .build. Exit code: that of the compiler.
  */
@@ -20,6 +21,10 @@ mkdirSync(output, { recursive: true });
 takeLock();
 try {
   process.exitCode = compile();
+  if (process.exitCode === 0) {
+    const { bundlePage } = await import("./page.mjs");
+    await bundlePage(join(root, forPublishing ? "dist" : ".build"));
+  }
 } finally {
   rmSync(lock, { force: true });
 }
