@@ -262,7 +262,7 @@ test("the paths over HTTP answer as its table says", async () => {
   }
   assert.equal(
     rows.map(([path = ""]) => plain(path)),
-    ["/ws", "/healthz", "/readyz", "/metrics", "/ticket"],
+    ["/", "/ws", "/healthz", "/readyz", "/metrics", "/ticket"],
   );
   server.kill();
   await server.exited;

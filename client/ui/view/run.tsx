@@ -7,7 +7,11 @@ import { plain } from "../model/format.ts";
 import type { OpenSession } from "../model/session.ts";
 import { Icon } from "./icons.tsx";
 import { mayTakePart } from "./rights.ts";
-import type { End } from "./session.tsx";
+
+export interface End {
+  readonly reason: string;
+  readonly error?: { readonly code: string; readonly message: string };
+}
 
 const REASONS: Readonly<Record<string, string>> = {
   "no-action": "The agent had nothing to say.",

@@ -13,7 +13,7 @@ import { Composer } from "./composer.tsx";
 import { Message } from "./message.tsx";
 import { Queue } from "./queue.tsx";
 import { OpenRequests } from "./request.tsx";
-import { RunEnd, Working } from "./run.tsx";
+import { RunEnd, Working, type End } from "./run.tsx";
 import { SessionHead } from "./session-head.tsx";
 import { Transcript, type TranscriptRow } from "./transcript.tsx";
 import { Unsent } from "./unsent.tsx";
@@ -106,11 +106,6 @@ function useRows(session: OpenSession): TranscriptRow[] {
     state,
     session.hasOlder.value,
   ]);
-}
-
-export interface End {
-  readonly reason: string;
-  readonly error?: { readonly code: string; readonly message: string };
 }
 
 /** How runs ended that brought no answer. */
