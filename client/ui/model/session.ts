@@ -10,8 +10,8 @@ import type {
   EventFrame,
   HistoryMessage,
   JsonValue,
+  Presence,
   Role,
-  ServerFrameOf,
   SessionHandle,
   SessionState,
   ShownMessage,
@@ -33,7 +33,7 @@ export class OpenSession {
   readonly messages = signal<readonly ShownMessage[]>([]);
   readonly caughtUp = signal(false);
   readonly role = signal<Role | undefined>(undefined);
-  readonly presence = signal<ServerFrameOf<"presence">["users"]>([]);
+  readonly presence = signal<Presence | undefined>(undefined);
   /** Why there is nothing to see, or nothing more comes. */
   readonly problem = signal<ProtocolError | undefined>(undefined);
   /** What tools say while they work, by call. */
@@ -94,7 +94,7 @@ export class OpenSession {
       handle.on("change", refresh),
       handle.on("snapshot", () => this.#begin()),
       handle.on("entry", (entry) => this.#entry(entry)),
-      handle.on("presence", (users) => (this.presence.value = users)),
+      handle.on("presence", (presence) => (this.presence.value = presence)),
       handle.on("progress", ({ call, progress }) => {
         this.progress.value = new Map(this.progress.value).set(call, progress);
       }),

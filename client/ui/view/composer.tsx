@@ -55,6 +55,7 @@ function Writing({ session }: { session: OpenSession }) {
     const words = text.trim() === "" ? [] : [{ type: "text" as const, text }];
     const content: Content = files.length === 0 ? text : [...words, ...files];
     send(session.id, content, run === undefined ? "queue" : how);
+    session.handle.value?.setTyping(false);
     setText("");
     setFiles([]);
     setMode("queue");
@@ -89,7 +90,10 @@ function Writing({ session }: { session: OpenSession }) {
         aria-label="Message"
         placeholder={run === undefined ? "Message" : "Message, while the agent is at work"}
         value={text}
-        onInput={(event) => setText(event.currentTarget.value)}
+        onInput={(event) => {
+          setText(event.currentTarget.value);
+          session.handle.value?.setTyping(event.currentTarget.value !== "");
+        }}
         onPaste={(event) => {
           const pasted = event.clipboardData?.files ?? [];
           if (pasted.length > 0) void attach(pasted);

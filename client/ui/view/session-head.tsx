@@ -5,9 +5,9 @@
 import { useState } from "preact/hooks";
 import type { Usage } from "../../index.ts";
 import { act, tell } from "../model/acts.ts";
-import { count, plain, plural } from "../model/format.ts";
+import { count, plain } from "../model/format.ts";
 import { textOf } from "../model/form.ts";
-import { client } from "../model/link.ts";
+import { client, user } from "../model/link.ts";
 import { go } from "../model/route.ts";
 import type { OpenSession } from "../model/session.ts";
 import { Avatar } from "./avatar.tsx";
@@ -167,16 +167,25 @@ function Menu({ session, onDone }: { session: OpenSession; onDone: () => void })
 }
 
 function Present({ session }: { session: OpenSession }) {
-  const users = session.presence.value;
-  if (users.length === 0) return null;
-  const typing = users.filter((each) => each.typing === true).map(({ name }) => plain(name, 30));
+  const { users = [], people = 0 } = session.presence.value ?? {};
+  const others = users.filter(({ id }) => id !== user.value?.id);
+  if (people === 0) return null;
+  const typing = others.filter((each) => each.typing === true).map(({ name }) => plain(name, 30));
+  const names = users.map(({ id, name }) => plain(name || id, 30)).join(", ");
   return (
-    <div class="present" aria-label={`${plural(users.length, "person")} here`}>
-      {typing.length > 0 && <span class="faint typing">{typing.join(", ")} …</span>}
-      {users.slice(0, 5).map(({ id, name }) => (
+    <div class="present">
+      {typing.length > 0 && (
+        <span class="faint typing">
+          {typing.slice(0, 2).join(", ")} {typing.length === 1 ? "is" : "are"} typing
+        </span>
+      )}
+      <span class="unseen">
+        {people === 1 ? "1 person" : `${people} people`} here: {names}
+      </span>
+      {others.slice(0, 4).map(({ id, name }) => (
         <Avatar key={id} id={id} name={name} />
       ))}
-      {users.length > 5 && <span class="faint">+{users.length - 5}</span>}
+      {people - 1 > 4 && <span class="faint">+{people - 5}</span>}
     </div>
   );
 }
