@@ -2,7 +2,7 @@
  * Secrets of a whole server: one planted in every setting that may hold one, then logins that fail, a model that quotes its
  * request, settings that cannot be read and a kill. None of them is in what it prints, logs, audits, measures or sends.
  */
-import { createServer } from "node:http";
+import { createServer, type IncomingHttpHeaders } from "node:http";
 import type { AddressInfo } from "node:net";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,9 +10,10 @@ import { spawnNode, temporaryDirectory } from "../support/process.ts";
 import { compiled } from "../support/root.ts";
 import { TestServer } from "../support/server.ts";
 import { assert, suite } from "../support/suite.ts";
-import { deferred } from "../support/wait.ts";
+import { deferred, until } from "../support/wait.ts";
 import { Wire } from "../support/wire.ts";
 import { sign } from "../server/auth/issuer.ts";
+import { calls, newSession, say, script } from "./play.ts";
 
 const test = suite("secrets of a server");
 const folder = temporaryDirectory();
@@ -23,8 +24,14 @@ const ADMIN = `${MARK}-token-of-admin`;
 const GUESS = `${MARK}-guess`;
 const auditLog = join(folder, "audit.jsonl");
 
-/** A model's server that refuses, and says why with all that it was sent. */
+/** Base64 has no hyphen. */
+const HOOK_MARK = "hush4pW9";
+const HOOK_SECRET = `whsec_${HOOK_MARK.repeat(4)}`;
+const hooked = deferred<IncomingHttpHeaders>();
+
+/** A model's server, and who is told of requests: refuses, and says why with all that it was sent. */
 const model = createServer((request, response) => {
+  if (request.url?.endsWith("-hook") === true) hooked.resolve(request.headers);
   response.writeHead(401, { "content-type": "application/json" });
   response.end(
     JSON.stringify({ error: { message: `bad key: ${JSON.stringify(request.headers)} ${request.url}` } }),
@@ -52,14 +59,21 @@ function settings(): Record<string, unknown> {
         headers: { "x-account": `${MARK}-header` },
       },
     },
-    agents: [{ name: "quoted", model: "openai-compatible:any", headers: { "x-team": `${MARK}-of-agent` } }],
+    agents: [
+      { name: "quoted", model: "openai-compatible:any", headers: { "x-team": `${MARK}-of-agent` } },
+      { name: "asker", tools: ["ask"] },
+    ],
+    webhooks: [{ url: `http://127.0.0.1:${port}/${MARK}-hook`, secret: HOOK_SECRET }],
+    webhookDelayMs: 1,
   };
 }
 
 function silent(told: unknown, what: string): void {
   const text = typeof told === "string" ? told : JSON.stringify(told);
-  const at = text.indexOf(MARK);
-  assert.ok(at < 0, `${what}: ${text.slice(Math.max(0, at - 300), at + 100)}`);
+  for (const mark of [MARK, HOOK_MARK, Buffer.from(HOOK_MARK, "base64").toString("latin1")]) {
+    const at = text.indexOf(mark);
+    assert.ok(at < 0, `${what}: ${text.slice(Math.max(0, at - 300), at + 100)}`);
+  }
 }
 
 test("whatever fails, none is printed, logged, audited, measured or sent", { limitMs: 60_000 }, async () => {
@@ -87,6 +101,12 @@ test("whatever fails, none is printed, logged, audited, measured or sent", { lim
   assert.is(over["event"]["reason"], "error");
   await assert.rejects(ann.ok("refreshToken", { token: GUESS }), /unauthenticated/);
   await assert.rejects(ann.ok("join", { token: `ses_none.inv_1.${GUESS}` }), /not-found/);
+  const asker = await newSession(ann, { agent: "asker" });
+  const question = { questions: [{ id: "q", text: "Now?", kind: "text" }] };
+  await say(ann, asker, script(calls(["ask", question])));
+  assert.match(String((await hooked.promise)["webhook-signature"]), /^v1,/);
+  const logged = (): boolean => server.process.stderr.some((line) => line.includes("nobody could be told"));
+  await until(logged, 10_000, "the refusal in the log");
   const headers = { authorization: `Bearer ${ADMIN}` };
   const metrics = await fetch(`${server.http}/metrics`, { headers });
   assert.is(metrics.status, 200);
@@ -125,6 +145,10 @@ test("neither check nor a start that fails quotes one", { limitMs: 60_000 }, asy
     "two forms of a token": [{ auth: { mode: "token", tokens: [{ ...token, sha256: MARK }] } }],
     "token of a wrong kind": [
       { auth: { mode: "token", tokens: [{ ...token, rights: [MARK] }, token, token] } },
+    ],
+    "key of a webhook": [{ ...settings(), webhooks: [{ url: "http://a.example", secret: MARK }] }],
+    "address of a webhook": [
+      { ...settings(), webhooks: [{ url: `ftp://${MARK}@a.example`, secret: HOOK_SECRET }] },
     ],
     "broken file": [`{"auth": {"mode": "token", "tokens": [{"token": "${ANN}" "user"`],
   };
