@@ -2,24 +2,28 @@
  * A session in the hands of an application: its live state, its entries as they come, and the commands of a member.
  * Owns the public face alone; attachment.ts keeps it fed and turn.ts follows one input.
  */
-import type { Content, JsonValue, Position, SendMode, Role, SessionInfo } from "../protocol/content.ts";
+import type { Content, Floor, Position, SendMode, Role, SessionInfo } from "../protocol/content.ts";
 import type { EventFrame } from "../protocol/entries.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import type { OpenRequest, Partial, ResultOf, SessionState } from "../protocol/frames.ts";
 import { newId } from "../protocol/ids.ts";
-import type { Remember } from "../protocol/people.ts";
-import { roleOf } from "../protocol/state.ts";
+import { floorOf, roleOf } from "../protocol/state.ts";
 import { measure } from "../protocol/values.ts";
 import type { Attachment, SessionEvents } from "./attachment.ts";
+import { SessionCommands } from "./commands.ts";
+import type { SessionClient } from "./commands.ts";
 import { BoundedQueue } from "./queue.ts";
 import type { Presence } from "./presence.ts";
-import type { FieldsOf, PlainRequest, RequestOptions } from "./requests.ts";
+import type { RequestOptions } from "./requests.ts";
 import { followTurn } from "./turn.ts";
 import type { RunFinished, TurnEvent } from "./turn.ts";
 import type { ShownMessage } from "./view.ts";
 
 export interface SendOptions extends RequestOptions {
-  /** `queue` unless told: also `reject` (refused as `busy` while a run is open), `steer`, `interrupt`. */
+  /**
+   * `queue` unless told: also `reject` (refused as `busy` while a run is open), `steer` (joins the open run), `interrupt`
+   * (ends it and goes first), `rollback` (the same, and the agent does not read what was said in it).
+   */
   readonly mode?: SendMode;
   /** Makes repetitions of this send one; minted unless given. */
   readonly key?: string;
@@ -35,22 +39,10 @@ export interface ForkOptions extends RequestOptions {
   readonly key?: string;
 }
 
-/** The requests of the client that attached. */
-export interface SessionClient {
-  /** Who that is to the server. */
-  readonly user: { readonly id: string } | undefined;
-  request<T extends PlainRequest>(
-    type: T,
-    fields: FieldsOf<T>,
-    options?: RequestOptions,
-  ): Promise<ResultOf<T>>;
-}
-
 const MAX_QUEUED_BYTES = 16 * 1024 * 1024;
 const COMPACT_MS = 10 * 60_000;
 
-export class SessionHandle {
-  readonly id: string;
+export class SessionHandle extends SessionCommands {
   readonly #client: SessionClient;
   readonly #attachment: Attachment;
   /** What the server said of the role, once it was compared with the members; and if it was not theirs. */
@@ -59,10 +51,10 @@ export class SessionHandle {
 
   /** Made by `client.attach`. */
   constructor(client: SessionClient, attachment: Attachment) {
+    super(client, attachment.session);
     this.#client = client;
     this.#attachment = attachment;
     attachment.events.on("live", () => this.#caughtUpOnce());
-    this.id = attachment.session;
   }
 
   /** The fold of the log so far; a new object at every change. Undefined only after `attach` with `after`. */
@@ -88,6 +80,11 @@ export class SessionHandle {
   /** Up to which entry everything was applied; may be kept and given to `attach` as `after`. */
   get position(): Position | undefined {
     return this.#attachment.view.position;
+  }
+
+  /** Who may send now, and in which order that is taken; `holder` in the mode `hand`. */
+  get floor(): Floor {
+    return this.state === undefined ? { mode: "queue" } : floorOf(this.state);
   }
 
   /** What waits for people: approvals and questions, the oldest first. */
@@ -216,11 +213,19 @@ export class SessionHandle {
     return queue;
   }
 
-  /** Asks for the end of a run, the open one unless told. Resolves when the request is logged, not when the run ended. */
-  async cancel(run?: string, options: RequestOptions = {}): Promise<ResultOf<"cancel">> {
+  /**
+   * Asks for the end of a run, the open one unless told. Resolves when the request is logged, not when the run ended. With
+   * `rollback` the agent will not read what was said in it, as if it had not been; people see it on (`rolledBack`).
+   */
+  async cancel(
+    run?: string,
+    options: RequestOptions & { readonly rollback?: boolean } = {},
+  ): Promise<ResultOf<"cancel">> {
+    const { rollback, ...rest } = options;
     const target = run ?? this.state?.run?.run;
     if (target === undefined) return { state: "finished" };
-    return this.#client.request("cancel", { session: this.id, run: target }, options);
+    const more = rollback ? { rollback } : {};
+    return this.#client.request("cancel", { session: this.id, run: target, ...more }, rest);
   }
 
   /**
@@ -256,86 +261,6 @@ export class SessionHandle {
     const { at, newSession = newId("ses"), key = newId("key"), ...rest } = options;
     const fields = { session: this.id, newSession, key, ...(at === undefined ? {} : { at }) };
     return (await this.#client.request("fork", fields, rest)).session;
-  }
-
-  /**
-   * Allows the call that waits, with another input where the request is `editable`, and later ones where it says
-   * `remember`. Resolves with the seq of the entry that says it, also when it was said before. Rejects with ProtocolError:
-   * `conflict` (resolved: `details` say how and by whom; or the input was edited meanwhile), `forbidden`, `not-found`,
-   * `bad-frame`.
-   */
-  approve(
-    request: string,
-    options: RequestOptions & {
-      readonly input?: JsonValue;
-      readonly reason?: string;
-      readonly remember?: Remember;
-    } = {},
-  ): Promise<ResultOf<"answer">> {
-    const { input, reason, remember, ...rest } = options;
-    const more = {
-      ...(input === undefined ? {} : { input }),
-      ...(reason === undefined ? {} : { reason }),
-      ...(remember === undefined ? {} : { remember }),
-    };
-    return this.#client.request("answer", { session: this.id, request, decision: "approve", ...more }, rest);
-  }
-
-  /** Refuses the call, or to answer the questions; the model reads the reason. Resolves and rejects as `approve` does. */
-  deny(
-    request: string,
-    options: RequestOptions & { readonly reason?: string } = {},
-  ): Promise<ResultOf<"answer">> {
-    const { reason, ...rest } = options;
-    const more = reason === undefined ? {} : { reason };
-    return this.#client.request("answer", { session: this.id, request, decision: "deny", ...more }, rest);
-  }
-
-  /** Answers questions, by their ids. Resolves and rejects as `approve` does. */
-  answer(
-    request: string,
-    answers: Readonly<Record<string, string | string[]>>,
-    options: RequestOptions = {},
-  ): Promise<ResultOf<"answer">> {
-    return this.#client.request("answer", { session: this.id, request, answers: { ...answers } }, options);
-  }
-
-  /** Takes back an approval that was to hold for later calls (`state.allowances`). Rejects with `not-found`, `forbidden`. */
-  forget(allowance: string, options: RequestOptions = {}): Promise<ResultOf<"forget">> {
-    return this.#client.request("forget", { session: this.id, allowance }, options);
-  }
-
-  /** A page of messages, oldest first: the newest ones, or with the `cursor` of a page those before it. */
-  history(
-    page: { cursor?: string; limit?: number } = {},
-    options: RequestOptions = {},
-  ): Promise<ResultOf<"history">> {
-    return this.#client.request("history", { session: this.id, ...page }, options);
-  }
-
-  /** Makes a user a member, or gives a member another role. Rejects with `forbidden` for all but owners. */
-  grant(user: string, role: Role, options?: RequestOptions): Promise<ResultOf<"grant">> {
-    return this.#client.request("grant", { session: this.id, user, role }, options);
-  }
-
-  /** Ends a membership, and every stream of it at once; one's own without being an owner. `conflict`: the last owner's. */
-  revoke(user: string, options?: RequestOptions): Promise<ResultOf<"revoke">> {
-    return this.#client.request("revoke", { session: this.id, user }, options);
-  }
-
-  /**
-   * Makes a token that others join with (`client.join`): once and within 7 days unless told. It is said only here; keep
-   * `invite` to take it back with `revokeInvite`.
-   */
-  invite(
-    invitation: { readonly role: Role; readonly expiresInMs?: number; readonly uses?: number },
-    options?: RequestOptions,
-  ): Promise<ResultOf<"invite">> {
-    return this.#client.request("invite", { session: this.id, ...invitation }, options);
-  }
-
-  revokeInvite(invite: string, options?: RequestOptions): Promise<ResultOf<"revokeInvite">> {
-    return this.#client.request("revokeInvite", { session: this.id, invite }, options);
   }
 
   /**

@@ -18,6 +18,8 @@ export interface ShownMessage extends Message {
   readonly seq?: number;
   readonly at?: number;
   readonly incomplete?: true | undefined;
+  /** Taken out of what the agent reads. */
+  readonly rolledBack?: true | undefined;
   readonly unfinished?: true;
 }
 

@@ -158,8 +158,15 @@ export const content = z.union([
 ]);
 export type Content = z.infer<typeof content>;
 
-export const sendMode = z.enum(["queue", "reject", "steer", "interrupt"]);
+export const sendMode = z.enum(["queue", "reject", "steer", "interrupt", "rollback"]);
 export type SendMode = z.infer<typeof sendMode>;
+
+/** Who may send to a session, and in which order it is taken. */
+export const floorMode = z.enum(["open", "queue", "owner-only", "hand"]);
+export type FloorMode = z.infer<typeof floorMode>;
+/** `holder`: the user who may send, in the mode `hand`; absent: nobody may. */
+export const floor = z.object({ mode: floorMode, holder: userId.optional() });
+export type Floor = z.infer<typeof floor>;
 
 // --- Tools ---
 

@@ -13,6 +13,7 @@ import {
   effect,
   epoch,
   finishReason,
+  floor,
   id,
   json,
   message,
@@ -65,6 +66,8 @@ export const entryBodies = {
     agent: id.optional(),
   }),
   "input-edited": z.object({ type: z.literal("input-edited"), input: id, content }),
+  "inputs-ordered": z.object({ type: z.literal("inputs-ordered"), inputs: z.array(id) }),
+  "floor-changed": z.object({ type: z.literal("floor-changed"), ...floor.shape }),
   "input-withdrawn": z.object({ type: z.literal("input-withdrawn"), input: id }),
   "run-started": z.object({
     type: z.literal("run-started"),
@@ -148,7 +151,11 @@ export const entryBodies = {
     finishReason,
     usage,
   }),
-  "cancel-requested": z.object({ type: z.literal("cancel-requested"), run: id }),
+  "cancel-requested": z.object({
+    type: z.literal("cancel-requested"),
+    run: id,
+    rollback: z.literal(true).optional(),
+  }),
   "run-recovered": z.object({
     type: z.literal("run-recovered"),
     run: id,
@@ -180,6 +187,7 @@ export const entryBodies = {
     usage,
     model: z.string(),
     error: runError.optional(),
+    rolledBack: z.literal(true).optional(),
   }),
 } as const;
 

@@ -16,6 +16,7 @@ import {
   openInvite,
   role,
   runReason,
+  floor,
   sendMode,
   seq,
   sessionInfo,
@@ -45,6 +46,7 @@ export const openRun = z.object({
   step: z.int().min(0),
   usage,
   cancelRequested: seq.optional(),
+  rollback: z.literal(true).optional(),
   recovered: z.object({ step: z.int().min(0), attempt: z.int().min(0) }).optional(),
   waitingSince: milliseconds.optional(),
   waitedMs: milliseconds.optional(),
@@ -56,6 +58,7 @@ export const finishedRun = z.object({
   usage,
   at: milliseconds,
   tools: z.array(id).optional(),
+  rolledBack: z.literal(true).optional(),
 });
 export const openCall = z.object({
   call: id,
@@ -88,6 +91,7 @@ export const historyMessage = message.extend({
   finishReason: finishReason.optional(),
   usage: usage.optional(),
   incomplete: z.literal(true).optional(),
+  rolledBack: z.literal(true).optional(),
 });
 export const sessionState = z.object({
   session: sessionInfo,
@@ -95,6 +99,7 @@ export const sessionState = z.object({
   seq,
   members: z.record(z.string(), role),
   invites: z.array(openInvite).optional(),
+  floor: floor.optional(),
   queue: z.array(queuedInput),
   run: openRun.optional(),
   lastRun: finishedRun.optional(),

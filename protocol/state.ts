@@ -5,8 +5,9 @@
  */
 import type { EntryBody, EventFrame } from "./entries.ts";
 import type { HistoryMessage, OpenCall, OpenRun, QueuedInput, SessionState } from "./frames.ts";
-import type { Content, MessagePart, OpenInvite, Role, SessionInfo, ToolPart } from "./content.ts";
+import type { Content, Floor, MessagePart, OpenInvite, Role, SessionInfo, ToolPart } from "./content.ts";
 import { answered, clocked, forgotten, notified, remembered } from "./waiting.ts";
+import { queued, reordered } from "./queue.ts";
 import { messageSize } from "./size.ts";
 import { addUsage, NO_USAGE, spent } from "./usage.ts";
 
@@ -79,7 +80,7 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
       const members = { ...state.members };
       if (body.role === null) delete members[body.user];
       else members[body.user] = body.role;
-      return withInvites({ ...state, members }, (invites) => used(invites, body.invite));
+      return withInvites(withFloor({ ...state, members }, body), (invites) => used(invites, body.invite));
     }
     case "invite-created": {
       const { type: _, ...invite } = body;
@@ -101,13 +102,19 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
       };
       if (body.agent !== undefined) input.agent = body.agent;
       if (entry.actor !== undefined) input.actor = entry.actor;
-      return { ...state, queue: ordered([...state.queue, input]) };
+      return { ...state, queue: queued(state.queue, input, floorOf(state), state.run?.actor?.id) };
     }
     case "input-edited":
       return {
         ...state,
         queue: state.queue.map((item) => (item.input === body.input ? edited(item, body.content) : item)),
       };
+    case "inputs-ordered":
+      return { ...state, queue: reordered(state.queue, body.inputs) };
+    case "floor-changed": {
+      const { type: _, ...floor } = body;
+      return { ...state, floor };
+    }
     case "input-withdrawn":
       return { ...state, queue: state.queue.filter((item) => item.input !== body.input) };
     case "run-started": {
@@ -195,9 +202,7 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
         run: { ...state.run, step: body.step, usage: addUsage(state.run.usage, body.usage) },
       };
     case "cancel-requested":
-      return state.run?.run === body.run
-        ? { ...state, run: { ...state.run, cancelRequested: entry.seq } }
-        : state;
+      return state.run?.run === body.run ? { ...state, run: cancelled(state.run, entry.seq, body) } : state;
     case "compacted": {
       const from = state.messages.findIndex((item) => item.seq > body.upTo);
       const since = from < 0 ? state.messages.length : from;
@@ -213,10 +218,12 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
       return next;
     }
     case "run-finished": {
-      if (state.run?.run !== body.run) return state;
+      const messages = body.rolledBack ? rolledBack(state.messages, body.run) : state.messages;
+      if (state.run?.run !== body.run) return { ...state, messages };
       const { run: _, ...rest } = state;
       return {
         ...rest,
+        messages,
         lastRun: {
           run: body.run,
           reason: body.reason,
@@ -224,6 +231,7 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
           usage: body.usage,
           at: entry.at,
           tools: state.run.tools.map(({ name }) => name),
+          ...(body.rolledBack ? { rolledBack: true } : {}),
         },
       };
     }
@@ -278,10 +286,26 @@ function edited(item: QueuedInput, content: Content): QueuedInput {
   return { ...rest, content };
 }
 
-/** Interrupts first, then steers, then the rest; each by admission. */
-function ordered(queue: QueuedInput[]): QueuedInput[] {
-  const rank = (item: QueuedInput): number => (item.mode === "interrupt" ? 0 : item.mode === "steer" ? 1 : 2);
-  return queue.sort((a, b) => rank(a) - rank(b) || a.seq - b.seq);
+/** The first request counts, but that a later one may roll back, too. */
+function cancelled(run: OpenRun, seq: number, { rollback }: { rollback?: true | undefined }): OpenRun {
+  const requested = { ...run, cancelRequested: run.cancelRequested ?? seq };
+  return rollback ? { ...requested, rollback } : requested;
+}
+
+function rolledBack(messages: HistoryMessage[], run: string): HistoryMessage[] {
+  return messages.map((message) => (message.run === run ? { ...message, rolledBack: true } : message));
+}
+
+/** Who may send and in which order, as it is unless somebody says otherwise. */
+export function floorOf({ floor }: Pick<SessionState, "floor">): Floor {
+  return floor ?? { mode: "queue" };
+}
+
+/** Who may not send any more does not hold the floor either. */
+function withFloor(state: SessionState, { user, role }: { user: string; role: Role | null }): SessionState {
+  const { mode, holder } = floorOf(state);
+  const keeps = holder !== user || role === "owner" || role === "editor";
+  return keeps ? state : { ...state, floor: { mode } };
 }
 
 function withMessage(

@@ -3,10 +3,12 @@
  * the command is over; the conversation's form is conversation.ts, the terminal is screen.ts.
  */
 import { createInterface } from "node:readline";
+import type { SendMode } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { Client } from "../client.ts";
 import type { SessionHandle } from "../session.ts";
 import { Conversation } from "./conversation.ts";
+import { floorText } from "./floor.ts";
 import { CatchUp, OwnInputs } from "./follow.ts";
 import {
   COMMON_HELP,
@@ -22,6 +24,7 @@ import type { CommonOptions } from "./options.ts";
 import { plainOutput } from "./output.ts";
 import { Asked } from "./people.ts";
 import { peopleIn, typists } from "./presence.ts";
+import { Turns } from "./turns.ts";
 import type { Output } from "./output.ts";
 import { Screen } from "./screen.ts";
 import { brief, nameOf, oneLine } from "./text.ts";
@@ -46,6 +49,11 @@ While chatting:
   /decline [why] when a question waits: do not answer; else the next line is the answer, options by number
   /say text      a message, while a question waits
   /who           say who is here
+  /steer, /interrupt, /rollback TEXT
+                 a message that joins the answer that is being written, or ends it and goes first; with rollback the
+                 agent does not read what it ended
+  /queue         list what waits, by number; then /edit N TEXT, /withdraw N, /first N
+  /floor [MODE]  say who may send, or set it: open, queue (in turns), owner-only, hand; then /take, /pass [USER]
   /help          print these
   /quit          leave; the session and its answer go on
   //text         a message that begins with a slash
@@ -53,7 +61,7 @@ While chatting:
 
 const COMMANDS =
   "/cancel stops the answer, /retry asks for it again, /compact sums up what was said, /fork makes a session " +
-  "that begins like this one, y or n answers what waits for people, /quit leaves, //text sends text that begins with a slash";
+  "that begins like this one, /who, /queue and /floor say how things stand, y or n answers what waits for people, /quit leaves, //text sends text that begins with a slash";
 /** How long a piped message may wait for the server. */
 const PIPED_SEND_MS = 120_000;
 
@@ -96,6 +104,7 @@ class Room {
   readonly #conversation: Conversation;
   readonly #own = new OwnInputs();
   readonly #asked: Asked;
+  readonly #turns: Turns;
   readonly #interactive: boolean;
   #leave!: (code: number) => void;
   #failed = false;
@@ -125,7 +134,9 @@ class Room {
       this.#head(common, isNew);
       reportConnection(client, this.#output);
     }
-    this.#asked = new Asked(session, (line) => this.#output.notice(line));
+    const notice = (line: string): void => this.#output.notice(line);
+    this.#asked = new Asked(session, notice);
+    this.#turns = new Turns(session, () => client.user?.id, notice);
     this.#follow(tail);
     if (!this.#interactive) void this.#readAll();
   }
@@ -203,6 +214,8 @@ class Room {
     if (line.startsWith("/say ")) return this.#say(line.slice("/say ".length));
     if (!line.startsWith("/")) return this.#say(line);
     if (line.startsWith("//")) return this.#say(line.slice(1));
+    const [, mode, text] = /^\/(steer|interrupt|rollback)\s+(\S.*)$/.exec(line.trim()) ?? [];
+    if (text !== undefined) return this.#say(text, mode as SendMode);
     switch (line.trim()) {
       case "/cancel":
         return this.#cancel();
@@ -223,22 +236,31 @@ class Room {
         this.#output.notice(COMMANDS);
         return;
       default:
+        await (this.#interactive ? this.#caughtUp() : this.#begun());
+        if (await this.#turns.take(line)) return;
         this.#output.notice(`no such command: ${oneLine(line, 40)}; ${COMMANDS}`);
     }
   }
 
-  async #say(text: string): Promise<void> {
-    const ok = await this.#session.send(text, { timeoutMs: this.#interactive ? Infinity : PIPED_SEND_MS });
+  async #say(text: string, mode: SendMode = "queue"): Promise<void> {
+    // Of a pipe, what it is about has begun by then.
+    if (mode !== "queue" && !this.#interactive) await this.#begun();
+    const timeoutMs = this.#interactive ? Infinity : PIPED_SEND_MS;
+    const ok = await this.#session.send(text, { mode, timeoutMs });
     this.#own.sent(ok.input);
   }
 
   async #cancel(): Promise<void> {
-    await this.#caughtUp();
-    // What was sent before this line may not have begun yet.
-    while (this.#session.state?.run === undefined && this.#own.waiting) await this.#next("state");
+    await this.#begun();
     const run = this.#session.state?.run?.run;
     if (run === undefined) this.#output.notice("nothing is being written");
     else await this.#session.cancel(run, { timeoutMs: PIPED_SEND_MS });
+  }
+
+  /** What was sent before this line may not have begun yet. */
+  async #begun(): Promise<void> {
+    await this.#caughtUp();
+    while (this.#session.state?.run === undefined && this.#own.waiting) await this.#next("state");
   }
 
   async #retry(): Promise<void> {
@@ -310,6 +332,8 @@ class Room {
       parts.push(state.run.cancelRequested ? `${agent} is stopping` : `${agent} ${busy}`);
     }
     if (state !== undefined && state.queue.length > 0) parts.push(`${state.queue.length} queued`);
+    const { floor } = this.#session;
+    if (floor.mode === "owner-only" || floor.mode === "hand") parts.push(`floor: ${floorText(floor)}`);
     const typing = typists(this.#session.presence, this.#client.user?.id);
     if (typing !== "") parts.push(typing);
     if (unsent > 0) parts.push(`${unsent} unsent`);

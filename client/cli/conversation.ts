@@ -8,6 +8,7 @@ import type { EntryBodyOf, EventFrame } from "../../protocol/entries.ts";
 import type { Questions } from "../../protocol/people.ts";
 import { ShownText } from "../live.ts";
 import type { TextDelta } from "../live.ts";
+import { floorText } from "./floor.ts";
 import { optionsOf } from "./people.ts";
 import { brief, clean, duration, nameOf, oneLine } from "./text.ts";
 
@@ -124,10 +125,11 @@ export class Conversation {
     this.#calls.delete(body.call);
   }
 
-  #finished({ reason, error }: EntryBodyOf<"run-finished">): void {
-    if (reason === "text") return this.end();
+  #finished({ reason, error, rolledBack }: EntryBodyOf<"run-finished">): void {
+    if (reason === "text" && !rolledBack) return this.end();
     const why = error === undefined ? "" : ` (${oneLine(`${error.code}: ${error.message}`)})`;
-    this.#line(`-- the run ended: ${reason}${why}`, "warning");
+    const gone = rolledBack ? "; the agent does not read it any more" : "";
+    this.#line(`-- the run ended: ${reason}${why}${gone}`, "warning");
   }
 
   /** Text of the message that is being written, continued on its line. */
@@ -201,6 +203,8 @@ function aside({ event, actor }: EventFrame): string | undefined {
       return `others may join as ${event.role} with a token${actor === undefined ? "" : ` of ${nameOf(actor.name)}`}`;
     case "input-withdrawn":
       return `an input was withdrawn${actor === undefined ? "" : ` by ${nameOf(actor.name)}`}`;
+    case "floor-changed":
+      return `the floor: ${floorText(event)}`;
     case "run-recovered":
       return "the run goes on after a restart";
     case "compacted":

@@ -36,14 +36,18 @@ export interface SummaryRequest {
 /** Up to which message a compaction reaches: the last answer. What was said since stays word for word. */
 export function reachOf(state: SessionState): number | undefined {
   const since = state.compacted?.upTo ?? 0;
-  return state.messages.findLast((message) => message.role === "assistant" && message.seq > since)?.seq;
+  return state.messages.findLast(
+    ({ role, seq, rolledBack }) => role === "assistant" && seq > since && !rolledBack,
+  )?.seq;
 }
 
 /** Whether the last prompt, by the model's own count, filled as much of the context window as the agent allows. */
 export function isDue(state: SessionState, { compaction }: Agent): boolean {
   if (compaction === undefined) return false;
   const since = state.compacted?.upTo ?? 0;
-  const counted = state.messages.findLast(({ usage, seq }) => usage !== undefined && seq > since);
+  const counted = state.messages.findLast(
+    ({ usage, seq, rolledBack }) => usage !== undefined && seq > since && !rolledBack,
+  );
   return (counted?.usage?.inputTokens ?? 0) >= compaction.at * compaction.contextWindow;
 }
 

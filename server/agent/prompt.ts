@@ -24,7 +24,7 @@ const OUTCOMES: Readonly<Record<string, string>> = {
   "outcome-unknown": "outcome-unknown: nobody knows whether the call took effect; check before you repeat it",
 };
 
-/** The prompt of a session: the summary where the history was compacted, then every message since, in order. */
+/** The prompt of a session: the summary where the history was compacted, then every message since, in order, but what was rolled back. */
 export function buildPrompt(state: SessionState): PromptMessage[] {
   const since = state.compacted?.upTo ?? 0;
   const prompt: PromptMessage[] = [];
@@ -35,7 +35,7 @@ export function buildPrompt(state: SessionState): PromptMessage[] {
     });
   }
   for (const message of state.messages) {
-    if (message.seq <= since) continue;
+    if (message.seq <= since || message.rolledBack) continue;
     if (message.role === "user")
       prompt.push({ role: "user", parts: [author(message.author), ...userParts(message.parts)] });
     else prompt.push(...assistant(message, message.run !== undefined && message.run === state.run?.run));

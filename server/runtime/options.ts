@@ -8,6 +8,7 @@ import type { Model } from "../model/model.ts";
 import type { Prices } from "../model/prices.ts";
 import type { Log } from "../observe/log.ts";
 import type { AttachmentLimits } from "../session/attachments.ts";
+import type { FloorOptions } from "../session/keeper.ts";
 import type { GateOptions } from "../session/gate.ts";
 import type { PresenceOptions } from "../session/presence.ts";
 import type { QuotaOptions } from "../session/quota.ts";
@@ -49,7 +50,7 @@ export interface RuntimeOptions extends GateOptions, QuotaOptions, Partial<Attac
   router?: RouterOptions;
   timings?: CallTimings;
   watches?: WatchOptions;
-  presence?: PresenceOptions;
+  presence?: PresenceOptions & FloorOptions;
   /** Tells somebody outside of requests that nobody online may answer; absent: nobody is told. */
   unheard?: UnheardOptions | undefined;
 }

@@ -6,7 +6,7 @@
 import type { Role } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { ClientFrameType, SessionState } from "../../protocol/frames.ts";
-import { roleOf as memberRole } from "../../protocol/state.ts";
+import { floorOf, roleOf as memberRole } from "../../protocol/state.ts";
 import { allows, type Identity } from "../auth/identity.ts";
 import { includes, rightOf } from "../auth/rights.ts";
 
@@ -39,6 +39,18 @@ export function authorize(caller: Caller, state: SessionState, frame: ClientFram
   const roles = own ?? right.roles ?? [];
   if (roles.some((role) => mayAs(role, caller, state))) return;
   throw forbidden(`${frame} needs the role ${roles.join(" or ")} here`);
+}
+
+/** Why the caller may not send now; undefined: they may, as far as the floor goes. */
+export function refusedByFloor(state: SessionState, caller: Caller): ProtocolError | undefined {
+  const floor = floorOf(state);
+  const refused =
+    floor.mode === "owner-only"
+      ? roleOf(caller, state) !== "owner"
+      : floor.mode === "hand" && floor.holder !== caller.actor.id;
+  if (!refused) return undefined;
+  const text = floor.mode === "hand" ? "somebody else has the floor, or nobody" : "only owners send now";
+  return new ProtocolError("forbidden", text, { details: { floor: { ...floor } } });
 }
 
 export function forbidden(message: string): ProtocolError {

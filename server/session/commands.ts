@@ -7,10 +7,10 @@ import { decodeTrusted } from "../../protocol/codec.ts";
 import type { Content, JsonValue, SendMode } from "../../protocol/content.ts";
 import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
-import type { ClientFrameType, QueuedInput, ResultOf, SessionState } from "../../protocol/frames.ts";
+import type { ClientFrameType, OpenRun, QueuedInput, ResultOf, SessionState } from "../../protocol/frames.ts";
 import { newId } from "../../protocol/ids.ts";
 import type { Store } from "../store/store.ts";
-import { authorize, forbidden, roleOf } from "./access.ts";
+import { authorize, forbidden, refusedByFloor, roleOf } from "./access.ts";
 import type { Caller } from "./access.ts";
 import type { Entry } from "./services.ts";
 import type { Session } from "./session.ts";
@@ -36,7 +36,7 @@ export function command<T>(
   });
 }
 
-function closed(session: Session): ProtocolError {
+export function closed(session: Session): ProtocolError {
   return new ProtocolError("closed", `session ${session.id} is closed`);
 }
 
@@ -55,7 +55,7 @@ export async function send(
   const user = caller.actor.id;
   let interrupted: string | undefined;
   const result = await command(session, caller, "send", async (state) => {
-    const refusal = refuse(session, state, mode, services.maxQueue);
+    const refusal = refuse(session, state, mode, services.maxQueue) ?? refusedByFloor(state, caller);
     if (refusal !== undefined) {
       const known = await services.store.lookupKey(session.id, user, key);
       if (known === undefined) throw refusal;
@@ -69,9 +69,9 @@ export async function send(
       },
     ];
     const { run } = state;
-    if (mode === "interrupt" && run !== undefined) {
+    if ((mode === "interrupt" || mode === "rollback") && run !== undefined) {
       interrupted = run.run;
-      if (run.cancelRequested === undefined) entries.push(cancelEntry(run.run, caller));
+      entries.push(...cancelEntries(run, caller, mode === "rollback"));
     }
     const appended = await session.append(entries);
     if (appended.duplicate) {
@@ -132,8 +132,11 @@ function positionOf(state: SessionState, input: string): number {
   );
 }
 
-function cancelEntry(run: string, caller: Caller): Entry {
-  return { body: { type: "cancel-requested", run }, run, actor: caller.actor };
+/** None for a run that is being cancelled already, and rolled back if that is asked for. */
+function cancelEntries(open: OpenRun, { actor }: Caller, rollback: boolean): Entry[] {
+  const { run } = open;
+  if (open.cancelRequested !== undefined && (!rollback || open.rollback)) return [];
+  return [{ body: { type: "cancel-requested", run, ...(rollback ? { rollback } : {}) }, run, actor }];
 }
 
 /** Throws `forbidden` for another's words, whoever asks: they will stand under the name of who sent them. */
@@ -162,6 +165,30 @@ export function withdrawInput(session: Session, caller: Caller, input: string): 
   });
 }
 
+/**
+ * The named inputs take each other's places, in the order given. Throws `conflict` when one does not wait any more,
+ * `forbidden` for another's input, unless an owner asks.
+ */
+export function orderInputs(
+  session: Session,
+  caller: Caller,
+  inputs: readonly string[],
+): Promise<{ seq: number }> {
+  return command(session, caller, "orderInputs", async (state) => {
+    if (new Set(inputs).size < inputs.length)
+      throw new ProtocolError("bad-frame", "inputs: one is named twice");
+    const named = inputs.map((input) => waiting(state, input));
+    if (!named.every((input) => isOwn(input, caller)) && roleOf(caller, state) !== "owner")
+      throw forbidden("only an owner moves what another has sent");
+    const order = state.queue.filter(({ input }) => inputs.includes(input));
+    if (order.every(({ input }, at) => input === inputs[at])) return { seq: state.seq };
+    const { seq } = await session.append([
+      { body: { type: "inputs-ordered", inputs: [...inputs] }, actor: caller.actor },
+    ]);
+    return { seq };
+  });
+}
+
 function waiting(state: SessionState, input: string): QueuedInput {
   const found = state.queue.find((item) => item.input === input);
   if (found === undefined)
@@ -174,13 +201,18 @@ function isOwn(input: QueuedInput, caller: Caller): boolean {
 }
 
 /** Logged before it is acked; a second cancel answers the first one's seq. Throws `not-found` for a run never heard of. */
-export async function cancel(session: Session, caller: Caller, run: string): Promise<ResultOf<"cancel">> {
+export async function cancel(
+  session: Session,
+  caller: Caller,
+  run: string,
+  rollback = false,
+): Promise<ResultOf<"cancel">> {
   const result = await command(session, caller, "cancel", async (state): Promise<ResultOf<"cancel">> => {
     if (state.run?.run === run) {
-      if (state.run.cancelRequested !== undefined)
-        return { seq: state.run.cancelRequested, state: "cancelling" };
-      const { seq } = await session.append([cancelEntry(run, caller)]);
-      return { seq, state: "cancelling" };
+      const entries = cancelEntries(state.run, caller, rollback);
+      const first = state.run.cancelRequested;
+      const appended = entries.length === 0 ? undefined : await session.append(entries);
+      return { seq: first ?? appended!.seq, state: "cancelling" };
     }
     const known = state.lastRun?.run === run || state.messages.some((message) => message.run === run);
     if (!known) throw new ProtocolError("not-found", `no run ${run}`);
@@ -212,8 +244,7 @@ export async function close(session: Session, caller: Caller): Promise<{ seq: nu
     const { actor } = caller;
     const entries: Entry[] = [{ body: { type: "session-closed" }, actor }];
     open = state.run?.run;
-    if (state.run !== undefined && state.run.cancelRequested === undefined)
-      entries.push(cancelEntry(state.run.run, caller));
+    if (state.run !== undefined) entries.push(...cancelEntries(state.run, caller, false));
     for (const { input } of state.queue) entries.push({ body: { type: "input-withdrawn", input }, actor });
     const { seq } = await session.append(entries);
     return { seq };

@@ -102,7 +102,7 @@ async function isRepeat(
 
 /** What the agent would have read next, but for what does not fit an entry. */
 function copied({ messages, compacted }: SessionState): HistoryMessage[] {
-  const since = messages.filter((message) => message.seq > (compacted?.upTo ?? 0));
+  const since = messages.filter(({ seq, rolledBack }) => seq > (compacted?.upTo ?? 0) && !rolledBack);
   return since.flatMap((message) => newestThatFit([message], ENTRY_ROOM));
 }
 

@@ -47,7 +47,10 @@ async function firstOf(store: Store, id: string, before: number, limit: number):
   return first;
 }
 
-/** The messages from seq `first` on, with the results of their calls, which may lie beyond the page. */
+/**
+ * The messages from seq `first` on, with the results of their calls, and whether they were rolled back: both may be said
+ * beyond the page.
+ */
 async function foldFrom(
   store: Store,
   state: SessionState,
@@ -56,15 +59,18 @@ async function foldFrom(
 ): Promise<readonly HistoryMessage[]> {
   const { run: _run, compacted: _compacted, ...rest } = state;
   let folded: SessionState = { ...rest, seq: first - 1, queue: [], calls: [], requests: [], messages: [] };
+  /** Whether a run has begun or ended beyond the page: the run of its last message is over. */
+  let isOver = false;
   while (folded.seq < state.seq) {
     const open = folded.calls.some((call) => messageSeq(folded, call.message) < before);
-    if (folded.seq >= before - 1 && !open) break;
+    if (folded.seq >= before - 1 && isOver && !open) break;
     const page = await store.read(state.session.id, folded.seq, Math.min(WINDOW, state.seq - folded.seq));
     if (page.length === 0) break;
     for (const { seq, bytes } of page) {
       const entry = decodeTrusted(bytes) as EventFrame;
       // What was compacted is history all the same. Messages after the page would push it out of what a state keeps.
       const { type } = entry.event;
+      if (seq >= before && (type === "run-finished" || type === "run-started")) isOver = true;
       const passed = type === "compacted" || (type === "message" && seq >= before);
       folded = passed ? { ...folded, seq } : fold(folded, entry);
     }

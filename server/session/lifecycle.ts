@@ -98,6 +98,11 @@ export function inputMessage(input: QueuedInput, run: string): EntryBody {
   return { type: "message", message };
 }
 
+/** The end of a run that is to be rolled back says so, whatever it ended with. */
+export function asRolledBack(body: EntryBody, { run }: SessionState): EntryBody {
+  return body.type === "run-finished" && run?.rollback ? { ...body, rolledBack: true } : body;
+}
+
 /** What ends the open run of a state: an outcome for each open call and request, then the run's end. */
 export function runEnding(
   state: SessionState,
@@ -132,5 +137,5 @@ export function runEnding(
     model: run.model,
     ...(error === undefined ? {} : { error }),
   });
-  return entries;
+  return entries.map((body) => asRolledBack(body, state));
 }

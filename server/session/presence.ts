@@ -4,6 +4,7 @@
  */
 import type { ServerFrameOf } from "../../protocol/frames.ts";
 import type { Deadlines } from "../tool/deadlines.ts";
+import type { Caller } from "./access.ts";
 import type { Subscriber } from "./subscriber.ts";
 
 export interface PresenceOptions {
@@ -24,6 +25,7 @@ type Frame = ServerFrameOf<"presence">;
 type PresentUser = Frame["users"][number];
 
 interface Reader {
+  readonly subscriber: Subscriber;
   readonly user: string;
   readonly name: string;
   typing: boolean;
@@ -63,8 +65,10 @@ export class Presence {
     this.#maxListed = options.maxListedUsers ?? 100;
   }
 
-  isHere(user: string): boolean {
-    return this.#users.has(user);
+  /** A user who is here, as one of their readers. */
+  find(user: string): Caller | undefined {
+    const [reader] = this.#users.get(user) ?? [];
+    return reader?.subscriber.identity;
   }
 
   /** A reader that is somebody has come. */
@@ -72,7 +76,7 @@ export class Presence {
     const actor = subscriber.identity?.actor;
     if (actor === undefined) return;
     const { id: user, name } = actor;
-    const reader: Reader = { user, name, typing: false, endTyping: () => {}, viewing: undefined };
+    const reader: Reader = { subscriber, user, name, typing: false, endTyping: () => {}, viewing: undefined };
     this.#readers.set(subscriber, reader);
     const own = this.#users.get(user);
     if (own !== undefined) own.add(reader);

@@ -14,6 +14,7 @@ import type { Deadlines } from "../tool/deadlines.ts";
 import type { ToolRegistry } from "../tool/registry.ts";
 import type { Router } from "../tool/router.ts";
 import type { FeedTotals } from "./feed.ts";
+import type { FloorOptions } from "./keeper.ts";
 import type { RunGate } from "./gate.ts";
 import type { SessionQuota } from "./quota.ts";
 import type { Spending } from "./spending.ts";
@@ -62,7 +63,7 @@ export interface SessionServices {
   readonly deadlines: Deadlines;
   readonly timings: CallTimings;
   readonly limits: SessionLimits;
-  readonly presence?: PresenceOptions | undefined;
+  readonly presence?: (PresenceOptions & FloorOptions) | undefined;
   readonly gate: RunGate;
   readonly quota: SessionQuota;
   /** What all feeds of the process count together. */

@@ -16,6 +16,7 @@ import { Compactor } from "./compact.ts";
 import { Feed } from "./feed.ts";
 import { keyOf } from "./keys.ts";
 import { indexRow, mustIndex } from "./listing.ts";
+import { FloorKeeper } from "./keeper.ts";
 import { Presence } from "./presence.ts";
 import { RunSlot } from "./slot.ts";
 import { tallyOf } from "./spending.ts";
@@ -34,6 +35,7 @@ export class Session {
   readonly id: string;
   readonly feed: Feed;
   readonly presence: Presence;
+  readonly #floor: FloorKeeper;
   readonly slot: RunSlot;
   readonly compactor: Compactor;
   readonly #services: SessionServices;
@@ -58,7 +60,7 @@ export class Session {
     const { store, deadlines, log } = services;
     this.presence = new Presence(
       id,
-      { deadlines, broadcast: (frame) => this.feed.broadcast(frame), usersChanged: () => {} },
+      { deadlines, broadcast: (frame) => this.feed.broadcast(frame), usersChanged: () => this.#floor.look() },
       services.presence,
     );
     const onFault = (error: unknown): void => log.error({ session: id, err: error }, "a replay failed");
@@ -69,6 +71,8 @@ export class Session {
     this.slot = new RunSlot(this, services, from.checkpoint);
     this.compactor = new Compactor(this, services);
     this.usedAt = services.now();
+    this.#floor = new FloorKeeper(this, (ms, work) => deadlines.after(ms, work), services.presence);
+    this.#floor.look();
   }
 
   get state(): SessionState {
@@ -150,6 +154,7 @@ export class Session {
     if (after.members !== before.members)
       this.#services.router.keep(this.id, (caller) => mayAs("editor", caller, after));
     this.feed.publish(committed, after);
+    if (after.floor !== before.floor) this.#floor.look();
     for (const { entry, run } of committed) this.#services.observe(this, entry, run);
     this.#services.changed(
       this,

@@ -13,7 +13,7 @@ import { Checkpointer } from "./checkpoint.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { Feed } from "./feed.ts";
 import type { Place } from "./gate.ts";
-import { inputMessage, resumeRun, runEnding, startRun, SYSTEM } from "./lifecycle.ts";
+import { asRolledBack, inputMessage, resumeRun, runEnding, startRun, SYSTEM } from "./lifecycle.ts";
 import type { StartedRun } from "./lifecycle.ts";
 import { planRecovery, unfinishedText } from "./recover.ts";
 import { ALL } from "../tool/registry.ts";
@@ -224,11 +224,10 @@ export class RunSlot {
         if (output.type === "commit") {
           const { actor, committed } = output;
           await session.exclusive<unknown>(() => {
-            const entries = output
-              .entries()
-              .map((body) =>
-                actor !== undefined && ANSWERS.has(body.type) ? { body, run, actor } : { body, run },
-              );
+            const entries = output.entries().map((said) => {
+              const body = asRolledBack(said, session.state);
+              return actor !== undefined && ANSWERS.has(body.type) ? { body, run, actor } : { body, run };
+            });
             if (entries.length === 0) return Promise.resolve();
             const appended = session.append(entries);
             return committed === undefined ? appended : appended.then(({ seq }) => committed(seq));

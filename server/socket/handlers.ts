@@ -9,6 +9,7 @@ import { authorize, roleOf } from "../session/access.ts";
 import { answer, forget } from "../session/answer.ts";
 import * as commands from "../session/commands.ts";
 import { createSession } from "../session/create.ts";
+import { passFloor, setFloor } from "../session/floor.ts";
 import { readHistory } from "../session/history.ts";
 import { invite, join, revokeInvite } from "../session/invites.ts";
 import { grant, revoke } from "../session/members.ts";
@@ -72,7 +73,10 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
     return commands.editInput(session, identity, frame.input, frame.content);
   },
   withdrawInput: ({ identity }, frame, session) => commands.withdrawInput(session, identity, frame.input),
-  cancel: ({ identity }, frame, session) => commands.cancel(session, identity, frame.run),
+  orderInputs: ({ identity }, frame, session) => commands.orderInputs(session, identity, frame.inputs),
+  cancel: ({ identity }, { run, rollback }, session) => commands.cancel(session, identity, run, rollback),
+  setFloor: ({ identity }, frame, session) => setFloor(session, identity, frame),
+  passFloor: ({ identity }, frame, session) => passFloor(session, identity, frame.to),
   async answer({ runtime, identity }, frame, session) {
     checkPayload("answers", frame.answers);
     checkPayload("input", frame.input);

@@ -76,7 +76,7 @@ export function randomLog(numbers: readonly number[]): EventFrame[] {
   add({ type: "session-created", agent: "demo", owner: "ada" });
   for (const number of numbers) {
     const n = Math.floor(number / 16);
-    const mode = (["queue", "steer", "interrupt", "reject"] as const)[n % 4]!;
+    const mode = (["queue", "steer", "interrupt", "reject", "rollback"] as const)[n % 5]!;
     const call = calls[n % Math.max(1, calls.length)];
     switch (number % 16) {
       case 0:
@@ -84,6 +84,7 @@ export function randomLog(numbers: readonly number[]): EventFrame[] {
         if (closed) break;
         queue.push(mint("msg"));
         add({ type: "input-queued", input: queue.at(-1)!, key: mint("key"), content: text(n) || "x", mode });
+        if (n % 9 === 0) add({ type: "inputs-ordered", inputs: queue.toReversed().slice(n % 3) });
         break;
       case 2:
         if (queue.length > 0) {
@@ -170,7 +171,16 @@ export function randomLog(numbers: readonly number[]): EventFrame[] {
         if (run === undefined || calls.length > 0) break;
         if (step > 0) add({ type: "step-finished", run, step, finishReason: "stop", usage: USAGE });
         if (n % 2) {
-          add({ type: "run-finished", run, reason: "text", steps: step, usage: USAGE, model: "m" });
+          const rolledBack = n % 4 === 1 ? { rolledBack: true as const } : {};
+          add({
+            type: "run-finished",
+            run,
+            reason: "text",
+            steps: step,
+            usage: USAGE,
+            model: "m",
+            ...rolledBack,
+          });
           run = undefined;
         }
         break;
@@ -186,8 +196,10 @@ export function randomLog(numbers: readonly number[]): EventFrame[] {
         else if (kind === 1) add({ type: "session-updated", title: text(n) });
         else if (kind === 2)
           add({ type: "member-changed", user: `user${n % 3}`, role: n % 2 ? "viewer" : null });
-        else if (kind === 3 && run !== undefined) add({ type: "cancel-requested", run });
+        else if (kind === 3 && run !== undefined)
+          add({ type: "cancel-requested", run, ...(n % 4 === 1 ? { rollback: true } : {}) });
         else if (kind === 4) epoch++;
+        else if (n % 40 === 11) add({ type: "floor-changed", mode: n % 3 ? "open" : "hand" });
         else if (n % 40 === 5 && !closed) {
           closed = true;
           add({ type: "session-closed" });

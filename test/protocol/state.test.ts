@@ -388,6 +388,7 @@ test("entries about something that is not there, of unknown types, or without ef
     { type: "cancel-requested", run: "other" },
     { type: "run-finished", run: "other", reason: "text", steps: 0, usage: USAGE, model: "m" },
     { type: "input-withdrawn", input: "nobody" },
+    { type: "inputs-ordered", inputs: ["nobody"] },
     { type: "from-the-future", anything: [1] } as unknown as EntryBody,
   ];
   for (const body of bodies) unchanged(before, after(before, body));

@@ -108,8 +108,8 @@ export class TestRuntime {
     return (await this.entry(session, "run-finished", (body) => body.run === started.event.run)).event;
   }
 
-  cancel(session: string, run: string, user = "ada"): Promise<ResultOf<"cancel">> {
-    return this.runtime.registry.with(session, (held) => commands.cancel(held, caller(user), run));
+  cancel(session: string, run: string, user = "ada", rollback = false): Promise<ResultOf<"cancel">> {
+    return this.runtime.registry.with(session, (held) => commands.cancel(held, caller(user), run, rollback));
   }
 
   answer(session: string, said: AnswerRequest, user: string | Caller = "ada"): Promise<{ seq: number }> {

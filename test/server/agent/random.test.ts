@@ -8,6 +8,8 @@ import { fold } from "../../../protocol/state.ts";
 import { ModelError } from "../../../server/model/model.ts";
 import type { ModelPart } from "../../../server/model/model.ts";
 import * as commands from "../../../server/session/commands.ts";
+import { setFloor } from "../../../server/session/floor.ts";
+import { grant } from "../../../server/session/members.ts";
 import type { SessionState } from "../../../protocol/frames.ts";
 import type { LocalTool } from "../../../server/tool/local.ts";
 import {
@@ -87,17 +89,30 @@ async function visit(runtime: TestRuntime, session: string, user: string, chance
       const { run, queue } = await runtime.state(session);
       const act = chance.next();
       if (act < 0.6) {
-        const mode = chance.pick(["queue", "queue", "queue", "steer", "interrupt", "reject"] as const);
+        const mode = chance.pick([
+          "queue",
+          "queue",
+          "queue",
+          "steer",
+          "interrupt",
+          "rollback",
+          "reject",
+        ] as const);
         const { seq, input } = await runtime.send(session, `${user} ${n}`, { user, mode });
         acked.push({ session, seq, input });
       } else if (act < 0.8 && run !== undefined) {
-        await runtime.cancel(session, run.run, user);
+        await runtime.cancel(session, run.run, user, chance.chance(0.3));
       } else if (act < 0.9 && queue.length > 0) {
         const { input } = chance.pick(queue);
+        const order = queue.map((item) => item.input).sort(() => chance.next() - 0.5);
+        const { withdrawInput, editInput, orderInputs } = commands;
         await registry.with(session, (held) =>
-          chance.chance(0.5)
-            ? commands.withdrawInput(held, caller(user), input)
-            : commands.editInput(held, caller(user), input, "edited"),
+          chance.pick([
+            () => withdrawInput(held, caller(user), input),
+            () => editInput(held, caller(user), input, "edited"),
+            () => orderInputs(held, caller(user), order),
+            () => setFloor(held, caller("ada"), { mode: chance.pick(["open", "queue"]) }),
+          ])(),
         );
       } else if (act > 0.985) {
         await runtime.close(session, user);
@@ -107,7 +122,7 @@ async function visit(runtime: TestRuntime, session: string, user: string, chance
       refused.add(error.code);
     }
   }
-  const expected = new Set(["busy", "closed", "conflict", "queue-full"]);
+  const expected = new Set(["busy", "closed", "conflict", "forbidden", "queue-full"]);
   assert.equal(
     [...refused].filter((code) => !expected.has(code)),
     [],
@@ -128,8 +143,12 @@ test("every log keeps the rules", { limitMs: 100_000 }, async () => {
       tools: tools(chance),
     });
     const sessions = await Promise.all([runtime.session(), runtime.session(), runtime.session()]);
+    for (const session of sessions)
+      await runtime.runtime.registry.with(session, (held) => grant(held, caller("ada"), "bob", "owner", 10));
     await Promise.all(
-      sessions.flatMap((session) => [1, 2].map(() => visit(runtime, session, "ada", chance.fork()))),
+      sessions.flatMap((session) =>
+        ["ada", "bob"].map((user) => visit(runtime, session, user, chance.fork())),
+      ),
     );
     for (const session of sessions) {
       await until(

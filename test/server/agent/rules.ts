@@ -15,12 +15,20 @@ interface Call {
   results: number;
 }
 
+interface Waiting {
+  readonly input: string;
+  readonly rank: number;
+  readonly author: string | undefined;
+}
+
 interface Run {
   readonly run: string;
+  readonly author: string | undefined;
   readonly calls: Map<string, Call>;
   steps: number;
   tokens: number;
   cancelled: boolean;
+  rollback: boolean;
   readonly messages: Set<string>;
 }
 
@@ -31,7 +39,8 @@ export interface LogRules {
 
 export function violations(log: readonly EventFrame[], rules: LogRules = {}): string[] {
   const found: string[] = [];
-  const queue: { input: string; rank: number; seq: number }[] = [];
+  const queue: Waiting[] = [];
+  let inTurns = true;
   const ended = new Set<string>();
   const ids = new Set<string>();
   let open: Run | undefined;
@@ -62,8 +71,17 @@ export function violations(log: readonly EventFrame[], rules: LogRules = {}): st
 
     switch (body.type) {
       case "input-queued":
-        queue.push({ input: body.input, rank: rankOf(body.mode), seq });
-        queue.sort((a, b) => a.rank - b.rank || a.seq - b.seq);
+        admit({ input: body.input, rank: rankOf(body.mode), author: entry.actor?.id });
+        break;
+      case "inputs-ordered": {
+        const places = queue.flatMap(({ input }, at) => (body.inputs.includes(input) ? [at] : []));
+        const moved = body.inputs.map((input) => queue.find((item) => item.input === input)!);
+        if (places.length !== moved.length) wrong("names an input that does not wait");
+        for (const [at, place] of places.entries()) queue[place] = moved[at]!;
+        break;
+      }
+      case "floor-changed":
+        inTurns = body.mode !== "open";
         break;
       case "input-withdrawn":
         take(body.input, wrong);
@@ -74,10 +92,12 @@ export function violations(log: readonly EventFrame[], rules: LogRules = {}): st
         if (queue[0]?.input !== body.input) wrong(`it is the turn of ${queue[0]?.input}`);
         open = {
           run: body.run,
+          author: entry.actor?.id,
           calls: new Map(),
           steps: 0,
           tokens: 0,
           cancelled: false,
+          rollback: false,
           messages: new Set(),
         };
         break;
@@ -132,8 +152,11 @@ export function violations(log: readonly EventFrame[], rules: LogRules = {}): st
         break;
       case "cancel-requested":
         if (open?.run !== body.run) wrong("no such run is open");
-        else if (open.cancelled) wrong("twice");
-        else open.cancelled = true;
+        else if (open.cancelled && (open.rollback || !body.rollback)) wrong("twice");
+        else {
+          open.cancelled = true;
+          open.rollback ||= body.rollback ?? false;
+        }
         break;
       case "run-finished":
         if (open?.run !== body.run) wrong("no such run is open");
@@ -145,6 +168,8 @@ export function violations(log: readonly EventFrame[], rules: LogRules = {}): st
         if (open.cancelled && body.reason !== "cancelled" && body.reason !== "deadline")
           wrong(`a cancelled run ends ${body.reason}`);
         if (!open.cancelled && body.reason === "cancelled") wrong("nobody cancelled it");
+        if (open.rollback !== (body.rolledBack ?? false))
+          wrong("rolled back is what nobody asked for, or not what was");
         ended.add(open.run);
         open = undefined;
         break;
@@ -155,6 +180,26 @@ export function violations(log: readonly EventFrame[], rules: LogRules = {}): st
   if (open !== undefined && !rules.mayBeOpen) found.push(`${open.run} never ends`);
   if (queue.length > 0 && !rules.mayBeOpen) found.push(`${queue.length} inputs wait for ever`);
   return found;
+
+  /** Behind all of its rank; in turns before the first whose author has had more turns by then than this one's. */
+  function admit(item: Waiting): void {
+    const { rank, author } = item;
+    const running = (name: string | undefined): number => Number(open !== undefined && open.author === name);
+    const last = (test: (other: Waiting) => boolean): number => queue.findLastIndex(test) + 1;
+    let at = last((other) => other.rank <= rank);
+    if (inTurns) {
+      const mine =
+        queue.filter((other) => other.author === author && other.rank <= rank).length + running(author);
+      const from = last((other) => other.rank < rank || (other.rank === rank && other.author === author));
+      const isLater = (other: Waiting, index: number): boolean => {
+        const turns = queue.slice(0, index).filter((earlier) => earlier.author === other.author).length;
+        return other.rank > rank || turns + running(other.author) > mine;
+      };
+      const before = queue.findIndex((other, index) => index >= from && index < at && isLater(other, index));
+      if (before >= 0) at = before;
+    }
+    queue.splice(at, 0, item);
+  }
 
   function take(input: string, wrong: (what: string) => void): void {
     const at = queue.findIndex((item) => item.input === input);
@@ -172,5 +217,5 @@ function isUnanswered(part: MessagePart): boolean {
 }
 
 function rankOf(mode: string): number {
-  return mode === "interrupt" ? 0 : mode === "steer" ? 1 : 2;
+  return mode === "interrupt" || mode === "rollback" ? 0 : mode === "steer" ? 1 : 2;
 }

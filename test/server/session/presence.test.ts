@@ -64,7 +64,7 @@ test("users are told by name with their connections, whoever came first first, a
       ["bob", 1],
     ],
   );
-  assert.ok(presence.isHere("ann"));
+  assert.is(presence.find("ann")?.actor.id, "ann");
   assert.is(changes(), 2);
 });
 
