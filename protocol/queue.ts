@@ -1,9 +1,10 @@
 /**
- * The order in which waiting inputs go: where a new one is put, by its mode and by turns of those who sent, and how people
- * change it. Owns these rules for fold; never zod, and what it is given stays as it was.
+ * Whose turn it is: who has the floor, and the order in which waiting inputs go: where a new one is put, by its mode and by
+ * turns of those who sent, and how people change it. Owns these rules for fold; never zod, and what it is given stays as it
+ * was.
  */
-import type { Floor } from "./content.ts";
-import type { QueuedInput } from "./frames.ts";
+import type { Content, Floor, Role } from "./content.ts";
+import type { QueuedInput, SessionState } from "./frames.ts";
 
 type Queue = readonly QueuedInput[];
 
@@ -49,4 +50,25 @@ export function reordered(queue: Queue, inputs: readonly string[]): QueuedInput[
   const named = [...new Set(inputs)].flatMap((id) => queue.find(({ input }) => input === id) ?? []);
   let next = 0;
   return queue.map((item) => (named.includes(item) ? named[next++]! : item));
+}
+
+/** A content that a snapshot had cut is whole again. */
+export function edited(item: QueuedInput, content: Content): QueuedInput {
+  const { truncated: _, ...rest } = item;
+  return { ...rest, content };
+}
+
+/** Who may send and in which order, as it is unless somebody says otherwise. */
+export function floorOf({ floor }: Pick<SessionState, "floor">): Floor {
+  return floor ?? { mode: "queue" };
+}
+
+/** Who may not send any more does not hold the floor either. */
+export function withFloor(
+  state: SessionState,
+  { user, role }: { user: string; role: Role | null },
+): SessionState {
+  const { mode, holder } = floorOf(state);
+  const keeps = holder !== user || role === "owner" || role === "editor";
+  return keeps ? state : { ...state, floor: { mode } };
 }

@@ -5,9 +5,9 @@
  */
 import type { EntryBody, EventFrame } from "./entries.ts";
 import type { HistoryMessage, OpenCall, OpenRun, QueuedInput, SessionState } from "./frames.ts";
-import type { Content, Floor, MessagePart, OpenInvite, Role, SessionInfo, ToolPart } from "./content.ts";
+import type { MessagePart, OpenInvite, Role, SessionInfo, ToolPart } from "./content.ts";
 import { answered, clocked, forgotten, notified, remembered } from "./waiting.ts";
-import { queued, reordered } from "./queue.ts";
+import { edited, floorOf, queued, reordered, withFloor } from "./queue.ts";
 import { messageSize } from "./size.ts";
 import { addUsage, NO_USAGE, spent } from "./usage.ts";
 
@@ -280,12 +280,6 @@ function used(invites: readonly OpenInvite[], id: string | undefined): readonly 
     .filter(({ uses }) => uses > 0);
 }
 
-/** A content that a snapshot had cut is whole again. */
-function edited(item: QueuedInput, content: Content): QueuedInput {
-  const { truncated: _, ...rest } = item;
-  return { ...rest, content };
-}
-
 /** The first request counts, but that a later one may roll back, too. */
 function cancelled(run: OpenRun, seq: number, { rollback }: { rollback?: true | undefined }): OpenRun {
   const requested = { ...run, cancelRequested: run.cancelRequested ?? seq };
@@ -294,18 +288,6 @@ function cancelled(run: OpenRun, seq: number, { rollback }: { rollback?: true | 
 
 function rolledBack(messages: HistoryMessage[], run: string): HistoryMessage[] {
   return messages.map((message) => (message.run === run ? { ...message, rolledBack: true } : message));
-}
-
-/** Who may send and in which order, as it is unless somebody says otherwise. */
-export function floorOf({ floor }: Pick<SessionState, "floor">): Floor {
-  return floor ?? { mode: "queue" };
-}
-
-/** Who may not send any more does not hold the floor either. */
-function withFloor(state: SessionState, { user, role }: { user: string; role: Role | null }): SessionState {
-  const { mode, holder } = floorOf(state);
-  const keeps = holder !== user || role === "owner" || role === "editor";
-  return keeps ? state : { ...state, floor: { mode } };
 }
 
 function withMessage(

@@ -6,7 +6,8 @@
 import type { Role } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { ClientFrameType, SessionState } from "../../protocol/frames.ts";
-import { floorOf, roleOf as memberRole } from "../../protocol/state.ts";
+import { roleOf as memberRole } from "../../protocol/state.ts";
+import { floorOf } from "../../protocol/queue.ts";
 import { allows, type Identity } from "../auth/identity.ts";
 import { includes, rightOf } from "../auth/rights.ts";
 

@@ -5,7 +5,7 @@
 import type { Floor as FloorState } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { SessionState } from "../../protocol/frames.ts";
-import { floorOf } from "../../protocol/state.ts";
+import { floorOf } from "../../protocol/queue.ts";
 import { forbidden, mayAs, roleOf } from "./access.ts";
 import type { Caller } from "./access.ts";
 import { closed, command } from "./commands.ts";

@@ -4,7 +4,7 @@
  */
 import type { EntryBody } from "../../protocol/entries.ts";
 import type { SessionState } from "../../protocol/frames.ts";
-import { floorOf } from "../../protocol/state.ts";
+import { floorOf } from "../../protocol/queue.ts";
 import type { Presence } from "./presence.ts";
 
 export interface FloorOptions {

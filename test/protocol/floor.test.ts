@@ -3,7 +3,8 @@
  */
 import type { EntryBody } from "../../protocol/entries.ts";
 import type { SessionState } from "../../protocol/frames.ts";
-import { floorOf, fold } from "../../protocol/state.ts";
+import { fold } from "../../protocol/state.ts";
+import { floorOf } from "../../protocol/queue.ts";
 import { assert, suite } from "../support/suite.ts";
 import { assistantMessage, entry, USAGE, userMessage } from "./logs.ts";
 
