@@ -17,6 +17,7 @@ import type { Welcome } from "./connection.ts";
 import { Emitter } from "./emitter.ts";
 import { inTime } from "./limit.ts";
 import { socketUrl } from "./options.ts";
+import { Lists } from "./lists.ts";
 import { policyOf, requestOptions } from "./policy.ts";
 import type { ClientEvents, ClientStatus, ConnectOptions, CreateSessionOptions } from "./options.ts";
 import { checkSize, errorOf, Requests } from "./requests.ts";
@@ -29,7 +30,7 @@ import { webSocketTransport } from "./transport.ts";
 import { Watching } from "./watching.ts";
 import type { WatchingOptions } from "./watching.ts";
 
-export class Client implements AsyncDisposable {
+export class Client extends Lists implements AsyncDisposable {
   /** What this connection is called towards the server; secret to others. */
   readonly instance: string;
   readonly #events = new Emitter<ClientEvents>();
@@ -48,6 +49,7 @@ export class Client implements AsyncDisposable {
   #lastUnsent = 0;
 
   constructor(options: ConnectOptions) {
+    super();
     this.instance = options.instance ?? newId("ins");
     this.#encoding = options.encoding ?? "msgpack";
     this.#clock = options.clock ?? systemClock;
@@ -188,18 +190,6 @@ export class Client implements AsyncDisposable {
     return this.request("createSession", { ...fields, ...ids }, requestOptions(timeoutMs, signal));
   }
 
-  listSessions(
-    filter: FieldsOf<"listSessions"> = {},
-    options?: RequestOptions,
-  ): Promise<ResultOf<"listSessions">> {
-    return this.request("listSessions", filter, options);
-  }
-
-  /** A page of what waits for this user's answer, in all sessions; `request("answer", …)` gives it. */
-  listRequests(page: FieldsOf<"listRequests"> = {}): Promise<ResultOf<"listRequests">> {
-    return this.request("listRequests", page);
-  }
-
   /** Keeps sessions, and what waits for this user's answer, up to date until `end()`. A client has one: a second ends it. */
   watch(options: WatchingOptions = {}): Watching {
     this.#watching?.end();
@@ -214,24 +204,6 @@ export class Client implements AsyncDisposable {
       },
       options,
     ));
-  }
-
-  listAgents(page: FieldsOf<"listAgents"> = {}, options?: RequestOptions): Promise<ResultOf<"listAgents">> {
-    return this.request("listAgents", page, options);
-  }
-
-  listTools(page: FieldsOf<"listTools"> = {}, options?: RequestOptions): Promise<ResultOf<"listTools">> {
-    return this.request("listTools", page, options);
-  }
-
-  /** What was used in one's own name, or, with the right `admin`, in another user's; by UTC day for the last month. */
-  usage(of: FieldsOf<"usage"> = {}, options?: RequestOptions): Promise<ResultOf<"usage">> {
-    return this.request("usage", of, options);
-  }
-
-  /** A page of messages, oldest first: the newest ones, or with the `cursor` of a page those before it. */
-  history(page: FieldsOf<"history">, options?: RequestOptions): Promise<ResultOf<"history">> {
-    return this.request("history", page, options);
   }
 
   updateSession(

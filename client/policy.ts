@@ -13,6 +13,7 @@ const REPEATABLE = new Set<RequestType>([
   "forget",
   "listSessions",
   "listRequests",
+  "listAllowances",
   "history",
   "listAgents",
   "listTools",

@@ -17,6 +17,7 @@ import {
   usage,
   userId,
 } from "./content.ts";
+import { allowance } from "./people.ts";
 import { openRequest } from "./standing.ts";
 
 /** Which sessions: all of what is given holds. `text`: somewhere in the title, in either case. */
@@ -39,6 +40,10 @@ export const listedRequest = z.object({
   request: openRequest,
 });
 export type ListedRequest = z.infer<typeof listedRequest>;
+
+/** What holds for a user's runs in every session, and where it was said. */
+export const listedAllowance = z.object({ session: sessionId, allowance });
+export type ListedAllowance = z.infer<typeof listedAllowance>;
 
 export const listedAgent = z.object({
   name: id,

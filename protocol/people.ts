@@ -42,6 +42,8 @@ export const allowance = z.object({
   input: json.optional(),
   /** Whose runs; absent: everybody's in the session. */
   user: id.optional(),
+  /** In every session of that user. */
+  everywhere: z.literal(true).optional(),
   by: z.array(allower),
   seq,
   at: milliseconds,

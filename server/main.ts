@@ -17,6 +17,7 @@ haulout tools FILE          offer the tools of a module to agents
 haulout mcp SERVER          offer the tools of an MCP server: a URL, or -- COMMAND …
 haulout watch [SESSION]     see what happens
 haulout inbox               list what waits for your answer, and answer it
+haulout allowed             list what your runs need no approval for, and take it back
 haulout sessions            list sessions
 haulout usage [USER]        see what models used in your name, and what is left of it
 haulout members SESSION     see or change who may take part in a session
@@ -48,6 +49,7 @@ async function main([command = "serve", ...args]: string[]): Promise<number | un
     case "mcp":
     case "watch":
     case "inbox":
+    case "allowed":
     case "sessions":
     case "usage":
     case "members":

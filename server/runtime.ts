@@ -35,6 +35,7 @@ import { RunGate } from "./session/gate.ts";
 import { Import } from "./session/import.ts";
 import { Membership } from "./session/membership.ts";
 import { SessionQuota } from "./session/quota.ts";
+import { allowedElsewhere } from "./session/allowed.ts";
 import { SessionRegistry } from "./session/registry.ts";
 import { Retention } from "./session/retention.ts";
 import { retry } from "./session/retry.ts";
@@ -121,6 +122,7 @@ export class Runtime {
       agent: (name) => this.#agents.get(name),
       model: (agent) => priced(guarded(choose(agent), files), options.prices),
       spending: this.spending,
+      allowed: (of, but) => allowedElsewhere(this.store, this.registry, of, but),
       onCompact: (prompt) => this.hook.onCompact(prompt),
       observe: (session, event, run) => this.#observe(session, event, run),
       finishing: () => this.registry.finishing,
@@ -369,12 +371,8 @@ export class Runtime {
   #observe(session: SessionView, event: AgentEvent, run: OpenRun | undefined): void {
     this.onEvent(event);
     this.#readers.take(session.id, event);
-    const context = {
-      session: session.id,
-      run: event.run,
-      agent: run?.agent ?? session.state.session.agent,
-      actor: run?.actor,
-    };
+    const agent = run?.agent ?? session.state.session.agent;
+    const context = { session: session.id, run: event.run, agent, actor: run?.actor };
     // Called now, so that events keep their order; a slow or failing hook is its own affair.
     this.hook.onEvent(context, event).catch((error: unknown) => {
       this.log.error({ session: session.id, err: error }, "a hook failed");

@@ -3,6 +3,7 @@
  * those of members. Never ends the process.
  */
 import { ProtocolError } from "../../protocol/errors.ts";
+import { allowed } from "./allowed.ts";
 import { backup } from "./backup.ts";
 import { chat } from "./chat.ts";
 import { exportSession } from "./export.ts";
@@ -23,6 +24,7 @@ export type ClientCommand =
   | "mcp"
   | "watch"
   | "inbox"
+  | "allowed"
   | "sessions"
   | "usage"
   | "members"
@@ -38,6 +40,7 @@ const COMMANDS: Record<ClientCommand, (args: string[]) => Promise<number>> = {
   mcp,
   watch,
   inbox,
+  allowed,
   sessions,
   usage,
   members,

@@ -6,6 +6,7 @@
 import type { EntryBody } from "../../protocol/entries.ts";
 import type { Effect, JsonValue } from "../../protocol/content.ts";
 import type { HistoryMessage, OpenCall } from "../../protocol/frames.ts";
+import type { Allowance } from "../../protocol/people.ts";
 import { prepareCall } from "../tool/call.ts";
 import type { CallEntries, CallRequest, CallStep, PreparedCall } from "../tool/context.ts";
 import { Inbox } from "../tool/inbox.ts";
@@ -15,7 +16,7 @@ import { cleanText } from "./clean.ts";
 import { isEnding } from "./context.ts";
 import type { RunContext, RunOutput } from "./context.ts";
 import type { AskedCall } from "./draft.ts";
-import { askFirst, faultOf, resumeAsked } from "./people.ts";
+import { askFirst, faultOf, mayBeAllowedElsewhere, resumeAsked } from "./people.ts";
 
 const MAX_FAULT_TEXT = 4096;
 /** Calls whose entries share one append: their outputs may be of the size of a payload each. */
@@ -46,11 +47,15 @@ export function resumeCalls(
 }
 
 /** A call that the model just asked for: sent where somebody is free, or behind its request. */
-function prepareNew(context: RunContext, call: AskedCall): PreparedCall {
+function prepareNew(
+  context: RunContext,
+  call: AskedCall,
+  elsewhere: () => readonly Allowance[],
+): PreparedCall {
   const tool = toolNamed(context, call.tool)!;
   const go = (input: JsonValue): PreparedCall =>
     prepare(context, { call: call.call, tool: () => tool, input, askedAt: context.services.now() });
-  return askFirst(context, call, tool, go) ?? go(call.input);
+  return askFirst(context, call, tool, go, elsewhere) ?? go(call.input);
 }
 
 function prepare(
@@ -91,6 +96,7 @@ export async function* executeCalls(
   const prepared: PreparedCall[] = [];
   let go = false;
   let committed = false;
+  const elsewhere = await allowedElsewhere(context, calls);
   try {
     yield commit(() => {
       const ending = isEnding(context);
@@ -100,7 +106,7 @@ export async function* executeCalls(
         if (refused !== undefined) entries.push(refused);
         else if (ending) entries.push(withoutDispatch(call, "cancelled", "the run was cancelled"));
         else {
-          const ready = prepareNew(context, call);
+          const ready = prepareNew(context, call, elsewhere);
           prepared.push(ready);
           entries.push(...ready.entries);
         }
@@ -113,6 +119,24 @@ export async function* executeCalls(
     if (!committed) for (const ready of prepared) ready.discard();
   }
   if (go) yield* runCalls(context, prepared, closing);
+}
+
+/** What was said in other sessions, read only where it counts; who cannot read it asks people. */
+async function allowedElsewhere(
+  context: RunContext,
+  calls: readonly AskedCall[],
+): Promise<() => readonly Allowance[]> {
+  const counts = calls.some((call) => {
+    const tool = toolNamed(context, call.tool);
+    return tool !== undefined && mayBeAllowedElsewhere(context, call, tool);
+  });
+  if (!counts) return () => [];
+  try {
+    return await context.allowedElsewhere();
+  } catch (error) {
+    context.onFault(error, "what was allowed in other sessions could not be read");
+    return () => [];
+  }
 }
 
 type Running = ReturnType<PreparedCall["run"]>;

@@ -5,6 +5,7 @@
 import type { EntryBody } from "../../protocol/entries.ts";
 import type { Actor } from "../../protocol/content.ts";
 import type { PartKind, SessionState } from "../../protocol/frames.ts";
+import type { Allowance } from "../../protocol/people.ts";
 import type { Model } from "../model/model.ts";
 import type { CallServices } from "../tool/context.ts";
 import type { RegisteredTool } from "../tool/registry.ts";
@@ -26,6 +27,8 @@ export interface RunContext {
   readonly services: CallServices;
   /** What keeps it from calling a model now, if anything is used up. */
   overBudget(): Promise<Overrun | undefined>;
+  /** What holds for the calls of this actor by what was said in other sessions, as of when it is asked. */
+  allowedElsewhere(): Promise<() => readonly Allowance[]>;
   /** What people say to the run's requests. */
   readonly answers: Answers;
   /** True: the log already has a part of this run, and it goes on where that ends. */

@@ -5,9 +5,11 @@
  */
 import type { ApprovalRule, JsonValue } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
+import type { Allowance } from "../../protocol/people.ts";
 import { allowanceFor, asks, DEFAULT_EXPIRY_MS, joined, questionTerms, rulesFor } from "../tool/approval.ts";
 import { ASK, readQuestions } from "../tool/ask.ts";
 import type { PreparedCall } from "../tool/context.ts";
+import { SERVER_SCOPE } from "../tool/registry.ts";
 import type { RegisteredTool } from "../tool/registry.ts";
 import { openingOf, prepareAsked } from "../tool/request.ts";
 import type { AskedCall as RequestedCall } from "../tool/request.ts";
@@ -32,6 +34,7 @@ export function askFirst(
   call: Call,
   tool: RegisteredTool,
   prepare: Prepare,
+  elsewhere: () => readonly Allowance[],
 ): PreparedCall | undefined {
   const now = context.services.now();
   const requester = context.actor.id;
@@ -42,10 +45,10 @@ export function askFirst(
     const opening = openingOf("question", call, terms, now);
     return prepareAsked(requested(context, call, prepare), opening.request, services(context), opening);
   }
-  const asking = rulesOf(context, tool).filter((rule) => asks(rule, call.input));
-  if (asking.length === 0) return undefined;
-  const terms = joined(asking);
-  if (allowanceFor({ ...call, requester }, terms, context.state()) !== undefined) return undefined;
+  const terms = termsOf(context, call, tool);
+  if (terms === undefined) return undefined;
+  const others = isEverywhere(tool) ? elsewhere() : [];
+  if (allowanceFor({ ...call, requester }, terms, context.state(), others) !== undefined) return undefined;
   const opening = openingOf("approval", call, terms, now);
   return prepareAsked(requested(context, call, prepare), opening.request, services(context), opening);
 }
@@ -64,6 +67,26 @@ function services({ services, answers }: RunContext): Parameters<typeof prepareA
   return { ...services, answers };
 }
 
+/** Whether what was said in other sessions may let a call through: only then it need be known. */
+export function mayBeAllowedElsewhere(context: RunContext, call: Call, tool: RegisteredTool): boolean {
+  return isEverywhere(tool) && termsOf(context, call, tool)?.remember === true;
+}
+
+/** A session's own tool is not that of another session, whatever its name. */
+function isEverywhere({ scope, specification }: RegisteredTool): boolean {
+  return scope === SERVER_SCOPE && specification !== ASK;
+}
+
+/** Undefined where nobody is asked about a call. */
+function termsOf(
+  context: RunContext,
+  { input }: Call,
+  tool: RegisteredTool,
+): ReturnType<typeof joined> | undefined {
+  const asking = rulesOf(context, tool).filter((rule) => asks(rule, input));
+  return asking.length === 0 ? undefined : joined(asking);
+}
+
 function rulesOf(context: RunContext, { specification }: RegisteredTool): ApprovalRule[] {
   const own = specification.approval === undefined ? [] : [specification.approval];
   return [...own, ...rulesFor(context.agent.approvals, specification.name)];
@@ -73,6 +96,8 @@ function requested(context: RunContext, call: Call, prepare: Prepare): Requested
   return {
     ...call,
     requester: context.actor.id,
+    everywhere: () =>
+      context.tools().some((tool) => tool.specification.name === call.tool && isEverywhere(tool)),
     state: () => context.state(),
     cancelled: () => isEnding(context),
     prepare,

@@ -26,6 +26,7 @@ export const FRAME_RIGHTS = {
   listAgents: {},
   listSessions: {},
   listRequests: {},
+  listAllowances: {},
   watch: {},
   unwatch: {},
   createSession: { right: "create" },

@@ -10,10 +10,12 @@ export interface AuditFields {
   readonly address?: string | undefined;
   readonly connection?: string;
   readonly session?: string | undefined;
-  /** Whom or what it is about: a user, a request. */
+  /** Whom or what it is about: a user, a request, an allowance. */
   readonly subject?: string | undefined;
   readonly role?: string | undefined;
   readonly decision?: string | undefined;
+  /** What is allowed from then on: `tool` or `input`, for `session` or `user`. */
+  readonly remember?: string | undefined;
   /** `ok`, or the code of the error. */
   readonly outcome: string;
 }

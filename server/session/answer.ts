@@ -73,14 +73,17 @@ function saidBefore(resolved: EntryBodyOf<"request-resolved">, said: Answer): bo
   );
 }
 
-/** Takes back what was allowed beyond one call: owners, approvers, and who allowed it. Throws `not-found`, `forbidden`. */
+/**
+ * Takes back what was allowed beyond one call: owners, approvers, who allowed it, and for whom alone it is. Throws
+ * `not-found`, `forbidden`.
+ */
 export function forget(session: Session, caller: Caller, allowance: string): Promise<{ seq: number }> {
   return command(session, caller, "forget", async (state) => {
     const known = state.allowances?.find((item) => item.allowance === allowance);
     if (known === undefined)
       throw new ProtocolError("not-found", `no allowance ${allowance}`, { details: { allowance } });
     const { actor } = caller;
-    const own = known.by.some(({ user }) => user.id === actor.id);
+    const own = known.user === actor.id || known.by.some(({ user }) => user.id === actor.id);
     if (!own && !mayAs("approver", caller, state))
       throw new ProtocolError("forbidden", "what was allowed is taken back by owners and approvers");
     const { seq } = await session.append([{ body: { type: "approval-forgotten", allowance }, actor }]);

@@ -1,11 +1,13 @@
 /**
- * What people are asked in a session, as those see it who are not in it: its form in the store and in lists, and whose word
- * counts now. Owns what is cut so that a list stays small; the whole request is in the session.
+ * What people are asked in a session, and what they allow its members in others, as those see it who are not in it: its
+ * form in the store and in lists, and whose word counts now. Owns what is cut so that a list stays small; the whole request
+ * is in the session.
  */
 import { isDeepStrictEqual } from "node:util";
 import { decodeTrusted, encodeFrame } from "../../protocol/codec.ts";
 import type { Actor, Role } from "../../protocol/content.ts";
 import type { ListedRequest, OpenRequest, SessionState } from "../../protocol/frames.ts";
+import type { Allowance } from "../../protocol/people.ts";
 import { roleOf } from "../../protocol/state.ts";
 import { measure } from "../../protocol/values.ts";
 import { allows } from "../auth/identity.ts";
@@ -26,11 +28,17 @@ export interface Asking {
   readonly requester?: Actor;
   /** In the order of their ids. */
   readonly requests: readonly OpenRequest[];
+  /** What holds for members in all their sessions. */
+  readonly allowances?: readonly Allowance[];
 }
 
-/** Undefined while nothing is asked. */
-export function askingOf({ session, members, run, requests }: SessionState): Asking | undefined {
-  if (requests.length === 0) return undefined;
+/** Undefined while nothing is asked, and nothing allowed beyond it. */
+export function askingOf(state: SessionState): Asking | undefined {
+  const { session, members, run, requests } = state;
+  const allowances = (state.allowances ?? []).filter(
+    ({ everywhere, user }) => everywhere === true && user !== undefined && Object.hasOwn(members, user),
+  );
+  if (requests.length === 0 && allowances.length === 0) return undefined;
   const { agent, owner, title } = session;
   let left = MAX_SUBJECTS;
   const shown = requests.map((request) => {
@@ -46,6 +54,7 @@ export function askingOf({ session, members, run, requests }: SessionState): Ask
     members,
     ...(run?.actor === undefined ? {} : { requester: run.actor }),
     requests: shown.toSorted((a, b) => (a.request < b.request ? -1 : 1)),
+    ...(allowances.length === 0 ? {} : { allowances }),
   };
 }
 

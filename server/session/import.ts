@@ -179,9 +179,13 @@ export class Import {
       for (const { request } of state.requests)
         bodies.push({ type: "request-resolved", request, decision: "cancelled" });
     for (const { input } of state.queue) bodies.push({ type: "input-withdrawn", input });
+    // Who writes a log may not write what holds beyond it.
+    for (const { allowance, everywhere } of state.allowances ?? [])
+      if (everywhere) bodies.push({ type: "approval-forgotten", allowance });
     for (const event of bodies) {
       const { seq } = this.#state!;
-      const ofRun = run !== undefined && event.type !== "input-withdrawn";
+      const ofRun =
+        run !== undefined && event.type !== "input-withdrawn" && event.type !== "approval-forgotten";
       this.#add({
         type: "event",
         session: this.id,

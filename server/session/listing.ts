@@ -32,6 +32,7 @@ export function mustIndex(before: SessionState, after: SessionState): boolean {
     isOpen(before) !== isOpen(after) ||
     before.members !== after.members ||
     before.requests !== after.requests ||
+    before.allowances !== after.allowances ||
     before.session.title !== after.session.title ||
     before.session.metadata !== after.session.metadata ||
     (before.session.state === "closed") !== (after.session.state === "closed")

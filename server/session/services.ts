@@ -5,6 +5,7 @@
 import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
 import type { Actor } from "../../protocol/content.ts";
 import type { OpenRun, PartKind, SessionState } from "../../protocol/frames.ts";
+import type { Allowance } from "../../protocol/people.ts";
 import type { Agent } from "../agent/agent.ts";
 import type { Model } from "../model/model.ts";
 import type { Log } from "../observe/log.ts";
@@ -76,6 +77,8 @@ export interface SessionServices {
   agent(name: string): Agent | undefined;
   model(agent: Agent): Model;
   readonly spending: Spending;
+  /** What holds for somebody's calls by what was said in other sessions than this one; see allowed.ts. */
+  allowed(of: Actor, but: string): Promise<() => readonly Allowance[]>;
   /** May change the words that ask a model for a summary. */
   readonly onCompact: (prompt: string) => Promise<string>;
   /** Every entry once it is committed, and every delta, with the run that was open as it came; must not throw. */

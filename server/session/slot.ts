@@ -211,6 +211,7 @@ export class RunSlot {
         },
         answers,
         overBudget: () => this.#overBudget(context.actor),
+        allowedElsewhere: () => this.#services.allowed(context.actor, session.id),
         state: () => session.state,
         toolsAgain: () => this.#toolsAgain(current, context.actor),
         joinSteers: () => this.#joinSteers(run),

@@ -13,6 +13,7 @@ export const AUDITED: ReadonlySet<string> = new Set([
   "invite",
   "join",
   "answer",
+  "forget",
   "deleteSession",
   "backup",
   "importEntries",
@@ -28,8 +29,10 @@ export function record(audit: Audit, connection: Connection, frame: ClientFrame,
     request?: string;
     role?: string;
     decision?: string;
+    allowance?: string;
+    remember?: { what: string; for: string };
   };
-  const subject = said.user ?? said.request;
+  const subject = said.user ?? said.request ?? said.allowance;
   audit.write(frame.type, {
     user: connection.identity?.user.id,
     address: connection.address,
@@ -38,6 +41,7 @@ export function record(audit: Audit, connection: Connection, frame: ClientFrame,
     ...(subject === undefined ? {} : { subject }),
     ...(said.role === undefined ? {} : { role: said.role }),
     ...(said.decision === undefined ? {} : { decision: said.decision }),
+    ...(said.remember === undefined ? {} : { remember: `${said.remember.what} for ${said.remember.for}` }),
     outcome,
   });
 }

@@ -31,7 +31,7 @@ export interface IndexRow {
   readonly open: boolean;
   readonly updatedAt: number;
   readonly info: Uint8Array;
-  /** What people are asked in it, opaque to the store; absent: nothing. Only written and listed, never loaded. */
+  /** What people are asked in it and allow beyond it, opaque to the store; absent: nothing. Only written and listed, never loaded. */
   readonly requests?: Uint8Array;
 }
 
@@ -105,7 +105,7 @@ export interface AskedQuery {
   readonly limit: number;
 }
 
-/** A session in which people are asked something, with what its index said of it. */
+/** A session in which people are asked something or allowed something beyond it, with what its index said of that. */
 export interface AskedSession {
   readonly id: string;
   readonly requests: Uint8Array;

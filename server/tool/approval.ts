@@ -85,9 +85,11 @@ export function allowanceFor(
   call: { readonly tool: string; readonly input: JsonValue; readonly requester: string },
   terms: Terms,
   state: SessionState,
+  /** Of the requester, said in other sessions. */
+  elsewhere: readonly Allowance[],
 ): Allowance | undefined {
   if (!terms.remember) return undefined;
-  return state.allowances?.find(
+  return [...(state.allowances ?? []), ...elsewhere].find(
     (allowance) =>
       allowance.tool === call.tool &&
       (allowance.user === undefined || allowance.user === call.requester) &&

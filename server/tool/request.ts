@@ -84,6 +84,8 @@ export interface AskedCall {
   readonly tool: string;
   readonly input: JsonValue;
   readonly requester: string;
+  /** Whether it is the tool of that name in every session; asked when something is to be remembered. */
+  readonly everywhere: () => boolean;
   readonly state: () => SessionState;
   /** Whether the log has a cancel of the run; asked under the session's lock. */
   readonly cancelled: () => boolean;
@@ -183,6 +185,7 @@ export function prepareAsked(
       tool: asked.tool,
       ...(meaning.remember!.what === "input" ? { input: meaning.input ?? asked.input } : {}),
       ...(meaning.remember!.for === "user" ? { user: asked.requester } : {}),
+      ...(meaning.remember!.for === "user" && asked.everywhere() ? { everywhere: true } : {}),
       by: [...meaning.by],
     });
 

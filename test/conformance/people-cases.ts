@@ -120,6 +120,47 @@ export const PEOPLE_CASES: readonly Case[] = [
     ],
   },
   {
+    name: "what is remembered for a user holds in all sessions of that user, until it is taken back",
+    hello: { b: { instance: "people-6" } },
+    steps: [
+      ...waiting("pay_6", { mode: "always", remember: true }),
+      {
+        send: {
+          type: "answer",
+          id: 4,
+          session: "$s",
+          request: "$r",
+          decision: "approve",
+          remember: { what: "tool", for: "user" },
+        },
+      },
+      {
+        until: event("approval-remembered", { allowance: "$w", tool: "pay_6", user: ANY, everywhere: true }),
+      },
+      { until: { type: "ok", id: 4 } },
+      { send: { type: "createSession", id: 5, agent: "demo" } },
+      { until: { type: "ok", id: 5, session: "$t" } },
+      { send: { type: "attach", id: 6, session: "$t" } },
+      { until: { type: "live", session: "$t" } },
+      {
+        send: {
+          type: "send",
+          id: 7,
+          session: "$t",
+          key: "k",
+          content: JSON.stringify({ script: [{ calls: [{ tool: "pay_6", input: { amount: 8 } }] }] }),
+        },
+      },
+      { until: { type: "event", session: "$t", event: { type: "tool-dispatched", attempt: 1 } } },
+      { send: { type: "listAllowances", id: 8 } },
+      { until: { type: "ok", id: 8, items: [{ session: "$s", allowance: { allowance: "$w" } }] } },
+      { send: { type: "forget", id: 9, session: "$s", allowance: "$w" } },
+      { until: { type: "ok", id: 9 } },
+      { send: { type: "listAllowances", id: 10 } },
+      { until: { type: "ok", id: 10, items: [] } },
+    ],
+  },
+  {
     name: "a denied call does not run, and its result says why",
     hello: { b: { instance: "people-2" } },
     steps: [

@@ -102,6 +102,7 @@ const CASES: readonly Case[] = [
   { type: "cancel", fields: ({ session, run }) => ({ session, run }) },
   { type: "listSessions", fields: () => ({}) },
   { type: "listRequests", fields: () => ({}) },
+  { type: "listAllowances", fields: () => ({}) },
   { type: "watch", fields: () => ({ sessions: {}, requests: true }) },
   { type: "unwatch", fields: () => ({}) },
   { type: "history", fields: ({ session }) => ({ session }) },

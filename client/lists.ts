@@ -1,0 +1,55 @@
+/**
+ * The requests of a client that only ask: pages of what there is, and sums. Owns their names and no state; how a request is
+ * sent is the client's.
+ */
+import type { ResultOf } from "../protocol/frames.ts";
+import type { FieldsOf, PlainRequest, RequestOptions } from "./requests.ts";
+
+export abstract class Lists {
+  abstract request<T extends PlainRequest>(
+    type: T,
+    fields: FieldsOf<T>,
+    options?: RequestOptions,
+  ): Promise<ResultOf<T>>;
+
+  listSessions(
+    filter: FieldsOf<"listSessions"> = {},
+    options?: RequestOptions,
+  ): Promise<ResultOf<"listSessions">> {
+    return this.request("listSessions", filter, options);
+  }
+
+  /** A page of what waits for this user's answer, in all sessions; `request("answer", …)` gives it. */
+  listRequests(page: FieldsOf<"listRequests"> = {}): Promise<ResultOf<"listRequests">> {
+    return this.request("listRequests", page);
+  }
+
+  listAgents(page: FieldsOf<"listAgents"> = {}, options?: RequestOptions): Promise<ResultOf<"listAgents">> {
+    return this.request("listAgents", page, options);
+  }
+
+  listTools(page: FieldsOf<"listTools"> = {}, options?: RequestOptions): Promise<ResultOf<"listTools">> {
+    return this.request("listTools", page, options);
+  }
+
+  /**
+   * A page of what this user's runs need no approval for in any session, because somebody said so for this user;
+   * `request("forget", {session, allowance})` takes it back.
+   */
+  listAllowances(
+    page: FieldsOf<"listAllowances"> = {},
+    options?: RequestOptions,
+  ): Promise<ResultOf<"listAllowances">> {
+    return this.request("listAllowances", page, options);
+  }
+
+  /** What was used in one's own name, or, with the right `admin`, in another user's; by UTC day for the last month. */
+  usage(of: FieldsOf<"usage"> = {}, options?: RequestOptions): Promise<ResultOf<"usage">> {
+    return this.request("usage", of, options);
+  }
+
+  /** A page of messages, oldest first: the newest ones, or with the `cursor` of a page those before it. */
+  history(page: FieldsOf<"history">, options?: RequestOptions): Promise<ResultOf<"history">> {
+    return this.request("history", page, options);
+  }
+}
