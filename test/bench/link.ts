@@ -39,9 +39,10 @@ export class Link {
     });
   }
 
-  static async open(url: string): Promise<Link> {
+  /** `hello`: what it says besides the protocol. */
+  static async open(url: string, hello: Frame = {}): Promise<Link> {
     const link = new Link(await openSocket(url, SUBPROTOCOL_MSGPACK));
-    await link.request({ type: "hello", protocol: 1 });
+    await link.request({ type: "hello", protocol: 1, ...hello });
     return link;
   }
 

@@ -10,11 +10,20 @@ import { firstToken } from "./first-token.ts";
 import { idleSessions } from "./idle-sessions.ts";
 import { describeLoad, describeMachine } from "./machine.ts";
 import { model } from "./model.ts";
+import { presence } from "./presence.ts";
 import { recovery } from "./recovery.ts";
 import { rowsAsJson, rowTable } from "./report.ts";
 import { toolCall } from "./tool-call.ts";
 
-const BENCHES: readonly Bench[] = [firstToken, durableSends, toolCall, idleSessions, recovery, model];
+const BENCHES: readonly Bench[] = [
+  firstToken,
+  durableSends,
+  toolCall,
+  idleSessions,
+  recovery,
+  presence,
+  model,
+];
 
 const USAGE = `usage: npm run bench -- quick|full|NAME… [--samples N] [--json]
 

@@ -39,7 +39,7 @@ test("quick runs every bench and ends with rows as JSON", { limitMs: 240_000 }, 
       `${row.name} is in the table too`,
     );
   }
-  for (const name of ["first-token", "durable-sends", "tool-call", "idle-sessions", "recovery"]) {
+  for (const name of ["first-token", "durable-sends", "tool-call", "idle-sessions", "recovery", "presence"]) {
     assert.ok(
       last.rows.some((row: { name: string }) => row.name.startsWith(name)),
       name,
