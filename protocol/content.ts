@@ -247,6 +247,8 @@ export const runReason = z.enum([
 ]);
 export type RunReason = z.infer<typeof runReason>;
 
+export const sessionStatus = z.enum(["idle", "running", "waiting", "closed"]);
+
 /** How a session stands, as lists and snapshots show it. Metadata over 4 KiB is left out of lists. */
 export const sessionInfo = z.object({
   id: sessionId,
@@ -256,7 +258,7 @@ export const sessionInfo = z.object({
   metadata: json.optional(),
   createdAt: milliseconds,
   updatedAt: milliseconds,
-  state: z.enum(["idle", "running", "waiting", "closed"]),
+  state: sessionStatus,
   queued: z.int(),
   requests: z.int(),
   forkedFrom: z.object({ session: sessionId, at: seq }).optional(),

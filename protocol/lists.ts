@@ -13,6 +13,7 @@ import {
   milliseconds,
   seq,
   sessionId,
+  sessionStatus,
   toolName,
   usage,
   userId,
@@ -24,7 +25,7 @@ import { openRequest } from "./standing.ts";
 export const sessionFilter = z.object({
   agent: id.optional(),
   owner: id.optional(),
-  state: z.enum(["idle", "running", "waiting", "closed"]).optional(),
+  state: sessionStatus.optional(),
   labels: labels.optional(),
   text: z.string().max(256).optional(),
 });

@@ -2,12 +2,12 @@
  * The disk of a chaos world: a small file system that can be full, under a shim that lets syncing fail. Owns the mount
  * (in a mount namespace that ends with its process) and the shim; what cannot be had here is said in `leftOut`.
  */
-import { execFileSync } from "node:child_process";
-import { appendFileSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { findTool } from "../support/tools.ts";
 import { spawnProcess, temporaryDirectory, type TestProcess } from "../support/process.ts";
-import { repositoryRoot } from "../support/root.ts";
-import { ensureTool, findTool } from "../support/tools.ts";
+import { fillUp } from "./full-disk.ts";
+import { compileShim } from "./shim.ts";
 
 /** LevelDB writes 16 MiB of log before it makes a table of it. */
 const MOUNT = 'mount -t tmpfs -o size=64m,mode=700 none "$1" && echo mounted && exec cat';
@@ -35,7 +35,7 @@ export interface Disk {
 export async function makeDisk(): Promise<Disk> {
   const folder = temporaryDirectory();
   const holder = await mount(folder);
-  const failing = await (shim ??= compileShim());
+  const failing = await (shim ??= compileShim("failing"));
   const flag = join(temporaryDirectory(), "failing");
   const filler = `/proc/${holder?.process.pid}/root${join(folder, "filler")}`;
   const leftOut: string[] = [];
@@ -68,23 +68,3 @@ async function mount(folder: string): Promise<{ process: TestProcess; enter: str
 }
 
 let shim: Promise<string | undefined> | undefined;
-
-async function compileShim(): Promise<string | undefined> {
-  if (process.platform !== "linux" || !(await ensureTool("cc"))) return undefined;
-  const made = join(temporaryDirectory(), "failing.so");
-  const source = join(repositoryRoot, "test", "fault", "shim", "failing.c");
-  execFileSync(findTool("cc") ?? "cc", ["-shared", "-fPIC", "-O1", "-Wall", "-o", made, source, "-ldl"]);
-  return made;
-}
-
-function fillUp(file: string): void {
-  for (let size = 2 ** 20; size > 0; size = Math.floor(size / 2)) {
-    for (;;) {
-      try {
-        appendFileSync(file, Buffer.alloc(size));
-      } catch {
-        break;
-      }
-    }
-  }
-}

@@ -4,7 +4,6 @@
  * Arguments: directory; n, or `summary:n`, or 0. Prints the log of each session as one JSON line once all is done.
  */
 import { join } from "node:path";
-import type { EventFrame } from "../../protocol/entries.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { Model, ModelRequest } from "../../server/model/model.ts";
 import { Runtime } from "../../server/runtime.ts";
@@ -14,6 +13,7 @@ import { fork } from "../../server/session/fork.ts";
 import { CommitQueue } from "../../server/store/commit.ts";
 import { EmbeddedStore } from "../../server/store/embedded.ts";
 import { readLog } from "../support/runtime.ts";
+import { Runs } from "./runs.ts";
 
 const [directory = "", at = "0"] = process.argv.slice(2);
 const SESSION = "onward";
@@ -65,16 +65,9 @@ const runtime = new Runtime(counting, [], {
 runtime.registerTool({ name: "look", effect: "pure", inputSchema: {}, execute: () => "seen" });
 await runtime.addAgent({ name: "looker", compaction: { contextWindow: 100 } });
 
-const inputs = new Map<string, string>();
-const over = new Set<string>();
-let wake = (): void => {};
-const see = ({ event }: EventFrame): void => {
-  if (event.type === "run-started") inputs.set(event.run, event.input);
-  if (event.type === "run-finished") over.add(inputs.get(event.run) ?? "");
-  wake();
-};
-runtime.onEvent = (event) => void (event.type === "event" && see(event));
-for (const entry of await readLog(store, SESSION)) see(entry);
+const runs = new Runs();
+runtime.onEvent = (event) => void (event.type === "event" && runs.see(event));
+for (const entry of await readLog(store, SESSION)) runs.see(entry);
 
 const caller = {
   actor: { kind: "user" as const, id: "ann", name: "Ann", verified: false },
@@ -86,7 +79,7 @@ async function run(key: string): Promise<void> {
   const { input } = await registry.with(SESSION, (session) =>
     send(session, caller, { key, content: "look around" }, { store, maxQueue: 64 }),
   );
-  while (!over.has(input)) await new Promise<void>((resolve) => (wake = resolve));
+  await runs.over(input);
 }
 
 await runtime.start();

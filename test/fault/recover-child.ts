@@ -7,7 +7,6 @@
  */
 import { appendFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { EventFrame } from "../../protocol/entries.ts";
 import { scriptedModel } from "../../server/model/scripted.ts";
 import { Runtime } from "../../server/runtime.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
@@ -17,6 +16,7 @@ import { createSession } from "../../server/session/create.ts";
 import { CommitQueue } from "../../server/store/commit.ts";
 import { EmbeddedStore } from "../../server/store/embedded.ts";
 import { readLog } from "../support/runtime.ts";
+import { Runs } from "./runs.ts";
 
 const [directory = "", at = "0", policy = "restart-step", asked, tokens] = process.argv.slice(2);
 const SESSION = "crash";
@@ -64,21 +64,14 @@ const caller = {
   actor: { kind: "user" as const, id: "ann", name: "Ann", verified: false },
   rights: ["admin"],
 };
-const inputs = new Map<string, string>();
-const over = new Set<string>();
-let wake = (): void => {};
-const see = ({ event }: EventFrame): void => {
-  if (event.type === "run-started") inputs.set(event.run, event.input);
-  if (event.type === "run-finished") over.add(inputs.get(event.run) ?? "");
-  wake();
-};
+const runs = new Runs();
 runtime.onEvent = (event) => {
   if (event.type !== "event") return;
   if (event.event.type === at) process.kill(process.pid, "SIGKILL");
-  see(event);
+  runs.see(event);
   if (event.event.type === "request-opened") approve(event.event.request);
 };
-for (const entry of await readLog(store, SESSION)) see(entry);
+for (const entry of await readLog(store, SESSION)) runs.see(entry);
 
 /** Two people, who do not know what a process before this one was told. */
 function approve(request: string): void {
@@ -98,7 +91,7 @@ async function run(key: string, content: string): Promise<void> {
   const { input } = await runtime.registry.with(SESSION, (session) =>
     send(session, caller, { key, content }, runtime),
   );
-  while (!over.has(input)) await new Promise<void>((resolve) => (wake = resolve));
+  await runs.over(input);
 }
 
 await runtime.start();

@@ -3,7 +3,7 @@
  * sessions append, frees it, goes on, and checks by reopening that nothing acked is lost. Runs as a process of its own,
  * for the file system is mounted for it alone. Prints what happened; any broken promise ends it with code 1.
  */
-import { appendFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { CommitQueue } from "../../server/store/commit.ts";
 import { EmbeddedStore } from "../../server/store/embedded.ts";
@@ -11,6 +11,7 @@ import { StoreUnavailableError, type Grant } from "../../server/store/store.ts";
 import { bytes, indexRow, texts } from "../contract/store-support.ts";
 import { assert } from "../support/suite.ts";
 import { seeded, until, type Random } from "../support/wait.ts";
+import { fillUp } from "./full-disk.ts";
 
 const SESSIONS = 12;
 const [disk = "", seed = "0"] = process.argv.slice(2);
@@ -108,18 +109,6 @@ async function check(from: EmbeddedStore, id: string): Promise<void> {
     assert.ok(found[seq - 1] === text, `${id}: acked ${seq} of ${found.length} is lost`);
 }
 
-function fillUp(): void {
-  for (let size = 2 ** 20; size > 0; size = Math.floor(size / 2)) {
-    for (;;) {
-      try {
-        appendFileSync(filler, Buffer.alloc(size));
-      } catch {
-        break;
-      }
-    }
-  }
-}
-
 const writing = Promise.all(Array.from({ length: SESSIONS }, (_, at) => write(`ses_${at}`, random.fork())));
 writing.catch((error: unknown) => {
   console.error(error);
@@ -131,7 +120,7 @@ let rounds = 0;
 for (; rounds < 4; rounds++) {
   await after(seen.acks + 50 + random.int(400));
   const before = { ...seen };
-  fillUp();
+  fillUp(filler);
   await until(() => seen.unknown > before.unknown, 20_000, "a failed write");
   // Sometimes free the disk at once, sometimes only when even opening has failed.
   if (rounds % 2 === 0)

@@ -3,29 +3,18 @@
  * (the page cache that kill -9 leaves intact is gone), and all that was acked must be there. A disk that lies about
  * syncing must make the same test fail. ./shim/syncs.c knows what was synced; without a C compiler this is skipped.
  */
-import { execFileSync } from "node:child_process";
 import { closeSync, openSync, readFileSync, readdirSync, statSync, truncateSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { spawnNode, temporaryDirectory } from "../support/process.ts";
-import { repositoryRoot } from "../support/root.ts";
 import { assert, suite } from "../support/suite.ts";
-import { ensureTool, findTool } from "../support/tools.ts";
 import { seedFromEnvironment, seeded, type Random } from "../support/wait.ts";
+import { compileShim } from "./shim.ts";
 import { Acks, verify, type Verdict } from "./store-load.ts";
 
 const CYCLES = 6;
 const WRITER = fileURLToPath(new URL("./store-writer.js", import.meta.url));
 const test = suite("embedded store under power cuts");
-
-/** Answers the path of the shim; undefined: it cannot be made here. */
-async function compile(): Promise<string | undefined> {
-  if (process.platform !== "linux" || !(await ensureTool("cc"))) return undefined;
-  const shim = join(temporaryDirectory(), "syncs.so");
-  const source = join(repositoryRoot, "test", "fault", "shim", "syncs.c");
-  execFileSync(findTool("cc") ?? "cc", ["-shared", "-fPIC", "-O1", "-Wall", "-o", shim, source, "-ldl"]);
-  return shim;
-}
 
 /** Inode to bytes that are surely on the disk. */
 type Sizes = Map<string, number>;
@@ -113,7 +102,7 @@ async function cycles(shim: string, lying: boolean, count: number): Promise<Verd
   return verdict;
 }
 
-const shim = await compile();
+const shim = await compileShim("syncs");
 if (shim === undefined) {
   test.skip("a power cut loses nothing that was acked", "needs Linux and a C compiler");
 } else {

@@ -5,7 +5,7 @@
  * is there. The store's own tests are store-*.test.ts; here it is the whole server, as a process.
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { verify } from "../../server/session/verify.ts";
@@ -18,6 +18,7 @@ import { ensureTool, findTool } from "../support/tools.ts";
 import { seedFromEnvironment, seeded } from "../support/wait.ts";
 import { Wire } from "../support/wire.ts";
 import { Load } from "./trouble.ts";
+import { fillUp } from "./full-disk.ts";
 
 const LISTENING = /^haulout listening on (http:\/\/\S+)$/;
 const MOUNT = 'mount -t tmpfs -o size=24m,mode=700 none "$1" && cd "$1" && shift && exec "$@"';
@@ -39,18 +40,6 @@ function serveOn(disk: string, mount: string): TestProcess {
     HAULOUT_CONFIG: undefined,
   };
   return spawnProcess("unshare", [...(flags ?? []), "sh", "-c", mount, "sh", disk, ...command], { env });
-}
-
-function fillUp(file: string): void {
-  for (let size = 2 ** 20; size > 0; size = Math.floor(size / 2)) {
-    for (;;) {
-      try {
-        appendFileSync(file, Buffer.alloc(size));
-      } catch {
-        break;
-      }
-    }
-  }
 }
 
 /** A session that somebody reads stays in memory: it can be joined although the disk is gone. */
