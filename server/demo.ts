@@ -1,6 +1,6 @@
 /**
- * What a server offers when nobody configured it: one agent on the scripted model with two in-process tools. Owns those
- * three definitions; never anything that another part depends on.
+ * What a server offers when nobody configured it: one agent on the scripted model with two in-process tools, and the
+ * built-in one that asks people. Owns those three definitions; never anything that another part depends on.
  */
 import { randomInt } from "node:crypto";
 import type { AgentOptions } from "./agent/agent.ts";
@@ -10,6 +10,7 @@ export const demoAgent: AgentOptions = {
   name: "demo",
   description: "Plays scripts and quotes what you say; no language model.",
   model: "scripted",
+  tools: ["*", "ask"],
 };
 
 export const demoHook: Hook = {

@@ -90,6 +90,10 @@ test("two chats and a tool of another process share one session", { limitMs: 60_
     await chat.waitForLine(/greet\(.*\) ok .*Hello Ann, this is process \d+/);
     await chat.waitForLine(/There you are\./);
   }
+  ann.stdin.write(block("question"));
+  for (const chat of [ann, bob]) await chat.waitForLine(/Shall I\?/);
+  bob.stdin.write("1\n");
+  for (const chat of [ann, bob]) await chat.waitForLine(/So be it\./);
   const said = (chat: TestProcess): string[] => chat.stdout.filter((line) => !line.startsWith("#"));
   await until(() => said(ann).length === said(bob).length, 5_000, "both to print the same");
   assert.equal(said(ann), said(bob));

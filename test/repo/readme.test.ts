@@ -310,7 +310,7 @@ test("it gives twelve promises", () => {
 
 test("every block is one that a test knows", () => {
   const known =
-    /^(?:sh (?:setup|chat|join|tool-file|tools|run-ask|docker)|text (?:script|map)|ts \w+\.ts|json (?:approvals|haulout|jwt|models|webhooks)\.json|text)$/;
+    /^(?:sh (?:setup|chat|join|tool-file|tools|run-ask|docker)|text (?:script|question|map)|ts \w+\.ts|json (?:approvals|haulout|jwt|models|webhooks)\.json|text)$/;
   for (const { language, name, line } of codeBlocks(page)) {
     assert.match(`${language} ${name}`.trim(), known, `line ${line}`);
   }

@@ -168,6 +168,25 @@ test("a conflict shows the difference: where, and both sides, cut to be read", a
   assert.is(runtime.tools.get("", "work")?.specification.inputSchema, inputOf({ runtime } as TestRuntime));
 });
 
+test("two offers of one tool agree about when people are asked, or the second is refused", async () => {
+  const { runtime } = await startRuntime();
+  const [a, b] = [new TestProvider(runtime, "prv_a"), new TestProvider(runtime, "prv_b")];
+  const approval = { mode: "always", by: { count: 2 } } as const;
+  a.offer([tool("work", { approval })]);
+  for (const other of [
+    undefined,
+    { mode: "never" },
+    { mode: "always" },
+    { ...approval, editable: true },
+  ] as const) {
+    const error = conflict(() => b.offer([tool("work", other === undefined ? {} : { approval: other })]));
+    assert.match(error.message, /another approval/);
+    assert.equal([error.details?.["field"], error.details?.["path"]], ["approval", ""]);
+  }
+  b.offer([tool("work", { approval: { by: { count: 2 }, mode: "always" } })]);
+  assert.equal(runtime.tools.get("", "work")?.specification.approval, approval);
+});
+
 test("a rolling replacement: the new kind stands beside, calls go to both, and it is what is seen when the old are gone", async () => {
   const started = await startRuntime();
   const { runtime } = started;

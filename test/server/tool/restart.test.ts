@@ -2,6 +2,7 @@
  * Calls that were open when the process ended, taken up by the next one on the same store: what the next process must not
  * forget of them. Kills at every commit are test/fault's; here the clocks are the test's and the end is orderly.
  */
+import type { ProtocolError } from "../../../protocol/errors.ts";
 import { MemoryStore } from "../../../server/store/memory.ts";
 import { Clock, closeRuntimes, startRuntime, type TestRuntime } from "../../support/runtime.ts";
 import { assert, suite } from "../../support/suite.ts";
@@ -76,6 +77,54 @@ test("a once call is never sent again, whatever its tool says of itself after th
   const { event: result } = await again.entry(run.session, "tool-result");
   assert.is(result.outcome, "outcome-unknown");
   assert.equal(back.calls, []);
+});
+
+for (const effect of ["once", "pure"] as const)
+  test(`an approval that comes while the provider of a ${effect} tool is away after a restart holds until it is back`, async () => {
+    const clock = new Clock();
+    const store = new LastingStore();
+    const approval = { mode: "always", editable: true } as const;
+    const offer = tool("work", { effect, approval });
+    const run = await callsOf({ store, now: clock.now, offer });
+    const { event: opened } = await run.runtime.entry(run.session, "request-opened");
+    await run.runtime.runtime.close();
+    const again = await next(store, clock);
+    await again.entry(run.session, "run-recovered");
+    const { request } = opened;
+    const edited = { request, decision: "approve", input: { n: 2 } } as const;
+    // What the tool takes is not known now.
+    const refused = await again.answer(run.session, edited).then(
+      () => undefined,
+      (error: unknown) => (error as ProtocolError).code,
+    );
+    assert.is(refused, "unavailable");
+    await again.answer(run.session, { request, decision: "approve" });
+    assert.equal((await again.state(run.session)).requests, []);
+    assert.is((await again.state(run.session)).calls[0]?.state, "waiting");
+    clock.advance(20_000);
+    const back = new TestProvider(again.runtime, "prv_a");
+    back.offer([offer]);
+    const call = await back.nextCall();
+    assert.equal([call.call, call.attempt], [opened.call, 1]);
+    back.result(call, "done");
+    const { event: result } = await again.entry(run.session, "tool-result");
+    assert.equal([result.outcome, result.attempt], ["ok", 1]);
+    assert.is(back.calls.length, 1);
+  });
+
+test("an approved call whose provider does not come back after a restart is unavailable after the grace", async () => {
+  const clock = new Clock();
+  const store = new LastingStore();
+  const offer = tool("work", { approval: { mode: "always" } });
+  const run = await callsOf({ store, now: clock.now, offer });
+  const { event: opened } = await run.runtime.entry(run.session, "request-opened");
+  await run.runtime.runtime.close();
+  const again = await next(store, clock);
+  await again.entry(run.session, "run-recovered");
+  await again.answer(run.session, { request: opened.request, decision: "approve" });
+  clock.advance(31_000);
+  const { event: result } = await again.entry(run.session, "tool-result");
+  assert.equal([result.outcome, result.attempt], ["unavailable", undefined]);
 });
 
 test("a new run waits after a start for the tools that its agent names, for the grace at most", async () => {
