@@ -5,10 +5,10 @@
  */
 import type { EntryBody, EventFrame } from "./entries.ts";
 import type { HistoryMessage, OpenCall, OpenRun, QueuedInput, SessionState } from "./frames.ts";
-import type { MessagePart, OpenInvite, Role, SessionInfo, ToolPart } from "./content.ts";
+import type { OpenInvite, Role, SessionInfo, ToolPart } from "./content.ts";
 import { answered, clocked, forgotten, notified, remembered } from "./waiting.ts";
 import { edited, floorOf, queued, reordered, withFloor } from "./queue.ts";
-import { messageSize } from "./size.ts";
+import { messageSize, totalBytes, withLast, withMessageAt, withPart } from "./size.ts";
 import { addUsage, NO_USAGE, spent } from "./usage.ts";
 
 /** Messages that a state keeps even when they are older than the last compaction. */
@@ -19,12 +19,13 @@ export const RETAIN_BYTES = 4 * 1024 * 1024;
 /** The state after `entry`. The first entry (seq 1) needs no state before it. */
 export function fold(state: SessionState | undefined, entry: EventFrame): SessionState {
   if (state === undefined) return created(entry);
-  const next = clocked(
-    { ...applied(state, entry, entry.event), epoch: entry.epoch, seq: entry.seq },
-    entry.at,
-  );
-  const info = describe(next, entry);
-  return info === next.session ? next : { ...next, session: info };
+  const changed = clocked(applied(state, entry, entry.event), entry.at);
+  // One that this entry made is nobody else's yet: it need not be copied once more.
+  const next = changed === state ? { ...state } : changed;
+  next.epoch = entry.epoch;
+  next.seq = entry.seq;
+  next.session = describe(next, entry);
+  return next;
 }
 
 /** The state with its last `tail` messages and any that has open calls. Folding commutes with it, up to RETAIN_MESSAGES. */
@@ -301,7 +302,7 @@ function withMessage(
   if (body.finishReason !== undefined) item.finishReason = body.finishReason;
   if (body.usage !== undefined) item.usage = body.usage;
   if (body.incomplete) item.incomplete = true;
-  const next = { ...state, messages: [...state.messages, item] };
+  const next = { ...state, messages: withLast(state.messages, item) };
   if (message.role === "user") {
     next.queue = state.queue.filter((queued) => queued.input !== message.id);
   } else {
@@ -327,26 +328,25 @@ function withMessage(
 }
 
 function withCall(state: SessionState, call: string, change: (call: OpenCall) => OpenCall): SessionState {
-  return { ...state, calls: state.calls.map((item) => (item.call === call ? change(item) : item)) };
+  const at = state.calls.findIndex((item) => item.call === call);
+  return at < 0 ? { ...state } : { ...state, calls: state.calls.with(at, change(state.calls[at]!)) };
 }
 
 function withToolPart(state: SessionState, call: string, change: (part: ToolPart) => ToolPart): SessionState {
   const open = state.calls.find((item) => item.call === call);
   if (open === undefined) return state;
-  const messages = state.messages.map((message) =>
-    message.id === open.message
-      ? {
-          ...message,
-          parts: message.parts.map((part): MessagePart =>
-            part.type === "dynamic-tool" && part.toolCallId === call ? change(part) : part,
-          ),
-        }
-      : message,
-  );
+  const index = state.messages.findLastIndex((message) => message.id === open.message);
+  const message = state.messages[index];
+  if (message === undefined) return state;
+  const at = message.parts.findIndex((part) => part.type === "dynamic-tool" && part.toolCallId === call);
+  const part = message.parts[at];
+  if (part?.type !== "dynamic-tool") return state;
+  const messages = withMessageAt(state.messages, index, withPart(message, at, change(part)));
   return { ...state, messages };
 }
 
 function retained(state: SessionState): SessionState {
+  if (totalBytes(state.messages) <= RETAIN_BYTES) return state;
   let bytes = 0;
   let from = state.messages.length;
   while (from > 0) {
