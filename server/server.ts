@@ -158,7 +158,7 @@ export async function startServer(options: ServerOptions = {}): Promise<HauloutS
         page: Page.find(),
         originAllowed: (from) => listener.originAllowed(from),
       }),
-      accept: (socket, from) => connections.accept(socket, from),
+      accept: (...upgraded) => connections.accept(...upgraded),
       refusing: () => (state === "ready" ? undefined : `The server is ${state}.`),
     },
     {

@@ -3,6 +3,7 @@
  * one connection; what a frame means is the dispatch's, what is queued the outbox's. Never waits, and never lets a peer
  * have more than its limits.
  */
+import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
 import { EncodedFrame, encodeFrame, encodeJsonFrame } from "../../protocol/codec.ts";
 import type { Verdict } from "../../protocol/content.ts";
@@ -24,6 +25,7 @@ import { Inbox, type RawFrame } from "./inbox.ts";
 import { Login } from "./login.ts";
 import { Meter } from "./meter.ts";
 import { Outbox } from "./outbox.ts";
+import { SocketWire } from "./wire.ts";
 
 export type Dispatch = DispatchFor<Connection>;
 export type ConnectionHost = HostFor<Connection>;
@@ -50,7 +52,8 @@ export class Connection implements Subscriber, ToolHost, Watched {
   #dueAt: number;
   #seenAt: number;
 
-  constructor(socket: WebSocket, host: ConnectionHost, request: ClientRequest) {
+  /** `raw`: the socket below. */
+  constructor(socket: WebSocket, raw: Duplex, host: ConnectionHost, request: ClientRequest) {
     this.#socket = socket;
     this.#host = host;
     if (socket.protocol === SUBPROTOCOL_MSGPACK) this.#encoding = "msgpack";
@@ -78,7 +81,7 @@ export class Connection implements Subscriber, ToolHost, Watched {
     this.#inbox = new Inbox(sink, socket, host.turn, host.options);
     this.#outbox = new Outbox(
       {
-        wire: socket,
+        wire: new SocketWire(socket, raw),
         turn: host.turn,
         totals: host.totals,
         clock: host.clock,

@@ -2,6 +2,7 @@
  * All connections of the process: takes sockets in, knows who is connected, lets a newer connection of the same client
  * supersede the older, and tells all to go. Owns that table and the heartbeat's timer; never looks into a frame.
  */
+import type { Duplex } from "node:stream";
 import type { WebSocket } from "ws";
 import { EncodedFrame, encodeFrame } from "../../protocol/codec.ts";
 import { CLOSE_CODES, ProtocolError } from "../../protocol/errors.ts";
@@ -130,9 +131,9 @@ export class Connections {
     return this.#open.values();
   }
 
-  /** Takes over a socket that was just upgraded. */
-  accept(socket: WebSocket, request: ClientRequest): Connection {
-    const connection = new Connection(socket, this.#host, request);
+  /** Takes over a socket that was just upgraded, with the one below it. */
+  accept(socket: WebSocket, raw: Duplex, request: ClientRequest): Connection {
+    const connection = new Connection(socket, raw, this.#host, request);
     this.#open.add(connection);
     this.#sockets.add(connection);
     this.#wheel.watch(connection, this.#host.options.helloTimeoutMs);

@@ -50,7 +50,7 @@ export interface ListenParts {
   /** Answers plain HTTP. The path in `request` begins after the base path. */
   readonly request: (request: IncomingMessage, response: ServerResponse, from: ClientRequest) => void;
   /** Takes an upgraded socket; answers whether it is still without a hello when asked later. */
-  readonly accept: (socket: WebSocket, from: ClientRequest) => Greeter;
+  readonly accept: (socket: WebSocket, raw: Duplex, from: ClientRequest) => Greeter;
   /** Why no one is let in now, if so. */
   readonly refusing: () => string | undefined;
 }
@@ -154,7 +154,7 @@ export class Listener {
       return;
     }
     this.#upgrader.handleUpgrade(request, socket, head, (webSocket) => {
-      const connection = this.#parts.accept(webSocket, from);
+      const connection = this.#parts.accept(webSocket, socket, from);
       webSocket.once("close", this.#admission.enter(from.address, connection));
     });
   }

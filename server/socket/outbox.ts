@@ -11,7 +11,8 @@ export type WireFrame = Uint8Array | string;
 /** What the outbox needs of a WebSocket. `sent` is called when the system has taken the bytes, or never will. */
 export interface Wire {
   readonly bufferedAmount: number;
-  send(data: Uint8Array | string, options: { binary: boolean; fin: boolean }, sent: () => void): void;
+  /** Frames as one message; with `fin` false a piece of one, whose rest follows. Pieces are bytes, of text as well. */
+  send(frames: readonly WireFrame[], isText: boolean, fin: boolean, sent: () => void): void;
 }
 
 export interface OutboxOptions {
@@ -188,7 +189,7 @@ export class Outbox implements TurnTask {
     this.close();
     if (!canFollow) return;
     this.#totals.frames++;
-    this.#write(last, Buffer.byteLength(last), typeof last !== "string", true);
+    this.#write([last], Buffer.byteLength(last), typeof last === "string", true);
   }
 
   /** Forgets the queue; takes nothing any more. */
@@ -219,10 +220,12 @@ export class Outbox implements TurnTask {
       return;
     }
     this.#count(-(bytes + items * FRAME_OVERHEAD_BYTES));
-    const frames = taken.map(({ frame }) => frame);
-    const message =
-      items === 1 ? first.frame : isText ? frames.join("\n") : Buffer.concat(frames as Uint8Array[], bytes);
-    this.#write(message, bytes, !isText, true);
+    this.#write(
+      taken.map(({ frame }) => frame),
+      bytes,
+      isText,
+      true,
+    );
   }
 
   /** A frame larger than the window goes in fragments, so that one can see whether its bytes move. */
@@ -231,13 +234,13 @@ export class Outbox implements TurnTask {
     const ends = piece.length === bytes.length;
     this.#rest = ends ? undefined : bytes.subarray(piece.length);
     this.#count(-piece.length);
-    this.#write(piece, piece.length, !this.#restIsText, ends);
+    this.#write([piece], piece.length, this.#restIsText, ends);
   }
 
-  #write(data: WireFrame, bytes: number, binary: boolean, fin: boolean): void {
+  #write(frames: readonly WireFrame[], bytes: number, isText: boolean, fin: boolean): void {
     this.#totals.writes++;
     this.#totals.bytes += bytes;
-    this.#wire.send(data, { binary, fin }, this.#sent);
+    this.#wire.send(frames, isText, fin, this.#sent);
   }
 
   readonly #sent = (): void => {

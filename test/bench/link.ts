@@ -68,6 +68,12 @@ export class Link {
     this.#socket.terminate();
   }
 
+  /** Whether what comes is taken; what is not waits in the system. */
+  set reading(on: boolean) {
+    if (on) this.#socket.resume();
+    else this.#socket.pause();
+  }
+
   #receive(data: Buffer): void {
     for (let at = 0; at < data.length;) {
       const end = scanMsgpack(data, at);

@@ -6,6 +6,7 @@
 import { parseArgs } from "node:util";
 import type { Bench, Row, Size } from "./bench.ts";
 import { durableSends } from "./durable-sends.ts";
+import { fanOut } from "./fan-out.ts";
 import { firstToken } from "./first-token.ts";
 import { idleSessions } from "./idle-sessions.ts";
 import { describeLoad, describeMachine } from "./machine.ts";
@@ -16,6 +17,7 @@ import { rowsAsJson, rowTable } from "./report.ts";
 import { toolCall } from "./tool-call.ts";
 
 const BENCHES: readonly Bench[] = [
+  fanOut,
   firstToken,
   durableSends,
   toolCall,

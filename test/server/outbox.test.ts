@@ -9,6 +9,7 @@ import {
   type OutboxOptions,
   type OutboxTotals,
   type Wire,
+  type WireFrame,
 } from "../../server/socket/outbox.ts";
 import { Turn } from "../../server/socket/turn.ts";
 import { assert, suite } from "../support/suite.ts";
@@ -23,8 +24,11 @@ class HeldWire implements Wire {
   bufferedAmount = 0;
   held = false;
 
-  send(data: Uint8Array | string, options: { fin: boolean }, sent: () => void): void {
-    this.writes.push({ data, fin: options.fin, sent });
+  send(frames: readonly WireFrame[], isText: boolean, fin: boolean, sent: () => void): void {
+    const whole = typeof frames[0] === "string" ? frames.join("\n") : Buffer.concat(frames as Uint8Array[]);
+    const data = frames.length === 1 ? frames[0]! : whole;
+    if (fin && typeof data === "string") assert.ok(isText);
+    this.writes.push({ data, fin, sent });
     if (this.held) this.bufferedAmount += data.length;
     else sent();
   }

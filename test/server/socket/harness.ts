@@ -79,7 +79,7 @@ export class Server {
       {
         metrics: this.metrics,
         request: (request, response) => this.plain(request, response),
-        accept: (socket, from) => this.connections.accept(socket, from),
+        accept: (...upgraded) => this.connections.accept(...upgraded),
         refusing: () => this.refusing,
       },
       { host: "127.0.0.1", port: 0, closeTimeoutMs: 200, ...options.listen },

@@ -1,0 +1,180 @@
+/**
+ * The other side of peer-server.ts: many clients in one process, never measured. Arguments: which server, and its URL.
+ * Owns connecting, joining rooms, and counting what came, by its text.
+ */
+import { connect, type Socket } from "node:net";
+import { newId } from "../../protocol/ids.ts";
+import { IoLink } from "./io-link.ts";
+import { Link } from "./link.ts";
+import { MESSAGE, PIECE } from "./peer-shape.ts";
+import { answerLines } from "./side.ts";
+
+interface Client {
+  join(room: string): Promise<void>;
+  /** Makes the room one in which a send is taken and nothing more. */
+  prepare(): Promise<void>;
+  send(): Promise<void>;
+  /** Connects anew, where the connection before left off. */
+  again(): Promise<Client>;
+  close(): void;
+  reading: boolean;
+}
+
+/** Text that came, in UTF-16 units; for the plain server bytes. */
+let received = 0;
+
+async function haulout(url: string): Promise<Client> {
+  const link = await Link.open(url.replace("http", "ws") + "/ws");
+  let session = "";
+  let position = { epoch: 0, seq: 0 };
+  let onEvent = (_type: string): void => undefined;
+  link.onFrame = (frame) => {
+    if (frame["type"] === "delta") received += (frame["text"] as string).length;
+    else if (frame["type"] === "event") {
+      position = { epoch: frame["epoch"], seq: frame["seq"] };
+      onEvent(frame["event"].type);
+    }
+  };
+  const attach = async (after?: typeof position): Promise<void> => {
+    const ok = await link.request({ type: "attach", session, ...(after === undefined ? {} : { after }) });
+    position = { epoch: ok["epoch"], seq: ok["head"] };
+  };
+  const client: Client & { resume(id: string, after: typeof position): Promise<void> } = {
+    async join(room) {
+      if (session !== "") await link.request({ type: "detach", session });
+      session = room;
+      await attach();
+    },
+    async prepare() {
+      const waits = new Promise<void>((resolve) => {
+        onEvent = (type) => type === "run-started" && resolve();
+      });
+      const content = JSON.stringify({ script: [{ stall: 3_600_000 }] });
+      await link.request({ type: "send", session, key: newId("key"), content });
+      await waits;
+    },
+    async send() {
+      await link.request({ type: "send", session, key: newId("key"), content: MESSAGE });
+    },
+    async again() {
+      const next = (await haulout(url)) as typeof client;
+      await next.resume(session, position);
+      return next;
+    },
+    close: () => link.close(),
+    set reading(on: boolean) {
+      link.reading = on;
+    },
+    async resume(id, after) {
+      session = id;
+      await attach(after);
+    },
+  };
+  return client;
+}
+
+async function socketIo(url: string, before?: IoLink): Promise<Client> {
+  const link = await IoLink.open(url.replace("http", "ws"), before);
+  if (before !== undefined && !link.continues(before)) throw new Error("the connection was not recovered");
+  link.onEvent = (name, value) => {
+    if (name === "delta") received += (value.text as string).length;
+  };
+  return {
+    join: (room) => link.request("join", room),
+    prepare: () => Promise.resolve(),
+    send: () => link.request("send", { key: newId("key"), mode: "queue", content: MESSAGE }),
+    again: () => socketIo(url, link),
+    close: () => link.close(),
+    set reading(on: boolean) {
+      link.reading = on;
+    },
+  };
+}
+
+async function plain(url: string): Promise<Client> {
+  const { port } = new URL(url);
+  const socket = await new Promise<Socket>((resolve) => {
+    const opened = connect(Number(port), "127.0.0.1", () => resolve(opened));
+  });
+  socket.on("data", (data) => (received += data.length));
+  const nothing = (): Promise<void> => Promise.resolve();
+  return {
+    join: nothing,
+    prepare: nothing,
+    send: nothing,
+    again: () => plain(url),
+    close: () => socket.destroy(),
+    set reading(on: boolean) {
+      if (on) socket.resume();
+      else socket.pause();
+    },
+  };
+}
+
+const [kind = "", url = ""] = process.argv.slice(2);
+const open = kind === "haulout" ? haulout : kind === "socket.io" ? socketIo : plain;
+let clients: Client[] = [];
+
+/** A few at a time: what is compared is work, not how a backlog of connects is dealt with. */
+async function inGroups<T>(items: readonly T[], work: (item: T, at: number) => Promise<void>): Promise<void> {
+  let next = 0;
+  await Promise.all(
+    Array.from({ length: 32 }, async () => {
+      while (next < items.length) {
+        const at = next++;
+        await work(items[at]!, at);
+      }
+    }),
+  );
+}
+
+answerLines({
+  async open([count]) {
+    const before = clients.length;
+    clients.length += Number(count);
+    await inGroups(Array.from({ length: Number(count) }), async (_, at) => {
+      clients[before + at] = await open(url);
+    });
+  },
+  join([rooms = ""]) {
+    const names = rooms.split(",");
+    return inGroups(clients, (client, at) => client.join(names[at % names.length]!));
+  },
+  prepare: () => inGroups(clients, (client) => client.prepare()),
+  /** Each client so many, so many in flight. */
+  async send([count, inFlight]) {
+    await Promise.all(
+      clients.flatMap((client) =>
+        Array.from({ length: Number(inFlight) }, async () => {
+          for (let at = 0; at < Number(count) / Number(inFlight); at++) await client.send();
+        }),
+      ),
+    );
+  },
+  cut() {
+    for (const client of clients) client.close();
+  },
+  again: () =>
+    inGroups([...clients], async (client, at) => {
+      clients[at] = await client.again();
+    }),
+  async close() {
+    for (const client of clients) client.close();
+    clients = [];
+    await new Promise(setImmediate);
+  },
+  /** Nobody reads while it is measured: waking readers up would be the server's cost, and depend on how busy they are. */
+  pause() {
+    for (const client of clients) client.reading = false;
+  },
+  resume() {
+    for (const client of clients) client.reading = true;
+  },
+  /** Since it was asked last: pieces of text, or for the plain server bytes. */
+  received() {
+    const count = kind === "plain" ? received : received / PIECE.length;
+    received = 0;
+    return count;
+  },
+});
+console.log("ready");
