@@ -40,7 +40,8 @@ export class Side {
   }
 }
 
-export type Commands = Readonly<Record<string, (args: readonly string[]) => Promise<unknown> | unknown>>;
+type Words = string | number | readonly (string | number)[] | void;
+export type Commands = Readonly<Record<string, (args: readonly string[]) => Words | Promise<Words>>>;
 
 /** Answers what is asked, one after the other. A command that fails ends the process. */
 export function answerLines(commands: Commands): void {
