@@ -59,7 +59,7 @@ async function watch<T>(url: string, work: () => Promise<T>): Promise<{ roundTri
 const seed = option("--seed") ?? seedFromEnvironment();
 const random = seeded(seed);
 const runs = option("--runs") ?? 20_000;
-const server = await startServer({}, ["--expose-gc", "--import", compiled("test/fuzz/gc.ts")]);
+const server = await startServer({}, ["--expose-gc", "--import", compiled("test/fuzz/probe.ts")]);
 let reports = 0;
 async function memory(): Promise<{ rss: number; heapUsed: number }> {
   reports++;

@@ -6,20 +6,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import fc from "fast-check";
-import { decodeBinary, decodeText, encodeFrame, encodeJsonFrame } from "../../protocol/codec.ts";
-import { isRequestType, usableId } from "../../server/socket/inbound.ts";
 import { startServer, WireConnection, type Frame, type TestServer } from "../conformance/wire.ts";
-import { goldenFrames } from "../protocol/frames.ts";
+import type { Encoding } from "../../protocol/version.ts";
 import { temporaryDirectory } from "../support/process.ts";
 import { compiled } from "../support/root.ts";
 import type { Random } from "../support/wait.ts";
 import { allowedClose, Bystander, count, describe } from "./hostile.ts";
-import { damaged, noise, type Input } from "./inputs.ts";
+import type { Input } from "./inputs.ts";
 import { References } from "./references.ts";
-
-export const STAGES = ["before hello", "viewer", "editor", "provider"] as const;
-export type Stage = (typeof STAGES)[number];
+import { distinct, encodingOf, Inputs, type Stage } from "./stage-inputs.ts";
 
 export interface StageReport {
   sent: number;
@@ -31,7 +26,11 @@ export interface StageReport {
 
 /** Inputs about one session; then another one takes its place, so that no log grows with the number of inputs. */
 const ROUND = 1000;
-const LANES = 4;
+/** Peers beside each other; before the hello each of their inputs takes a connection of its own. */
+const LANES = 3;
+const GREETING_LANES = 16;
+/** Inputs that a peer sends before it waits for what comes of them. */
+const DEPTH = 8;
 /** Inputs between two messages of the owner, so that there are runs and calls to be about. */
 const SEND_EVERY = 50;
 /** None: the limits have tests of their own, and here they would stand before the handlers. */
@@ -53,32 +52,21 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   provider: ["provide:*"],
 };
 const TOOL = { name: "fuzzed", inputSchema: { type: "object" }, timeoutMs: 2000 };
-const golden = goldenFrames("client");
-
-const PROVIDERS = new Set([
-  "offerTools",
-  "withdrawTools",
-  "drain",
-  "callAccepted",
-  "callProgress",
-  "callResult",
-]);
-/** What most inputs of a stage began as. */
-const OWN: Readonly<Record<Stage, typeof golden>> = {
-  "before hello": golden.filter(({ type }) => type === "hello"),
-  viewer: golden,
-  editor: golden,
-  provider: golden.filter(({ type }) => PROVIDERS.has(type)),
-};
 /** Part of the inputs that come before the first measurement: they fill what any traffic fills, compiled code and caches. */
 const WARM_UP = 0.2;
 export const MAX_GROWTH_MIB = 32;
+export const MAX_STALL_MS = 100;
+
+export interface Stall {
+  readonly busyMs: number;
+  readonly wallMs: number;
+}
 
 export interface Outcome extends StageReport {
   /** How much larger the server's heap was after collection than after the first fifth of the inputs. */
   readonly grownMib: number;
-  /** The longest that its event loop was held up after that. */
-  readonly stallMs: number;
+  /** The longest that its event loop computed without a pause after that, and what the clock on the wall said then. */
+  readonly stall: Stall;
   /** Questions of the bystander, each answered. */
   readonly asked: number;
 }
@@ -88,21 +76,20 @@ export async function playStage(stage: Stage, runs: number, random: Random): Pro
   const arena = await Arena.start(20);
   const report: StageReport = { sent: 0, done: new Map(), errors: new Map(), closes: new Map() };
   await arena.attack(stage, Math.floor(runs * WARM_UP), random, report);
-  const before = await arena.heap();
-  await arena.longestStall();
+  const before = await arena.measure();
   await arena.attack(stage, runs - report.sent, random, report);
-  const stallMs = await arena.longestStall();
-  const grownMib = ((await arena.heap()) - before) / 2 ** 20;
-  return { ...report, grownMib, stallMs, asked: await arena.stop() };
+  const { heapUsed, stall } = await arena.measure();
+  const grownMib = (heapUsed - before.heapUsed) / 2 ** 20;
+  return { ...report, grownMib, stall, asked: await arena.stop() };
 }
 
 /** One line for people. */
 export function told(stage: Stage, outcome: Outcome): string {
-  const { sent, grownMib, stallMs, asked, done, errors, closes } = outcome;
+  const { sent, grownMib, stall, asked, done, errors, closes } = outcome;
   const counts = [done, errors, closes].map((map) => JSON.stringify(Object.fromEntries<number>(map)));
   return (
     `${stage}: ${sent} inputs, done ${counts[0]}, errors ${counts[1]}, closes ${counts[2]}; heap ` +
-    `${grownMib.toFixed(1)} MiB more, longest stall ${stallMs.toFixed(0)} ms; the bystander asked ${asked} times`
+    `${grownMib.toFixed(1)} MiB more, busy for ${stall.busyMs.toFixed(0)} ms at most (${stall.wallMs.toFixed(0)} ms by the clock); the bystander asked ${asked} times`
   );
 }
 
@@ -126,7 +113,6 @@ class Arena {
     const config = {
       auth: { mode: "token", tokens },
       limits: { ...Object.fromEntries(LIMITS.map((name) => [name, 0])), maxInFlight: 1000 },
-      openMetrics: true,
     };
     writeFileSync(join(folder, "haulout.json"), JSON.stringify(config));
     const server = await startServer(
@@ -136,7 +122,7 @@ class Arena {
         HAULOUT_STORE: "embedded",
         HAULOUT_PROVIDER_GRACE_MS: "1000",
       },
-      ["--expose-gc", "--import", compiled("test/fuzz/gc.ts")],
+      ["--expose-gc", "--import", compiled("test/fuzz/probe.ts")],
     );
     const owner = await WireConnection.open(server.url, "msgpack", { hello: { token: "owner" } });
     const bystander = await Bystander.join(server.url, "msgpack", "bystander");
@@ -150,7 +136,10 @@ class Arena {
       const references = new References(random.fork(), [this.#bystander.session], Object.keys(RIGHTS));
       const session = (references.session = await this.#createSession());
       const inputs = new Inputs(stage, Math.min(ROUND, left), random.fork(), references);
-      const lanes = Array.from({ length: LANES }, () => this.#lane(stage, inputs, random.fork(), report));
+      const lanes =
+        stage === "before hello"
+          ? Array.from({ length: GREETING_LANES }, () => this.#greetingLane(inputs, report))
+          : Array.from({ length: LANES }, () => this.#lane(stage, inputs, random.fork(), report));
       await Promise.all(lanes);
       await this.#ask({ type: "close", session });
     }
@@ -164,23 +153,16 @@ class Arena {
     return this.#bystander.roundTrips.length;
   }
 
-  /** The longest that the server's event loop was held up since the last question, ms. */
-  async longestStall(): Promise<number> {
-    const text = await (
-      await fetch(`${this.#server.url.replace("ws:", "http:").replace(/ws$/, "metrics")}`)
-    ).text();
-    const [, seconds] = /^haulout_event_loop_delay_seconds\{quantile="1"\} (\S+)$/m.exec(text) ?? [];
-    return Number(seconds) * 1000;
-  }
-
-  /** Bytes of the server's heap after collection. */
-  async heap(): Promise<number> {
+  /** The server's heap after collection, in bytes, and its longest stall since the last question. */
+  async measure(): Promise<{ heapUsed: number; stall: Stall }> {
     this.#reports++;
     process.kill(this.#server.process.pid, "SIGUSR2");
     for (;;) {
       const lines = this.#server.process.stdout.filter((line) => line.startsWith('{"memory"'));
-      if (lines.length >= this.#reports)
-        return (JSON.parse(lines.at(-1)!) as { memory: { heapUsed: number } }).memory.heapUsed;
+      if (lines.length >= this.#reports) {
+        const { memory, stall } = JSON.parse(lines.at(-1)!) as { memory: { heapUsed: number }; stall: Stall };
+        return { heapUsed: memory.heapUsed, stall };
+      }
       await sleep(50);
     }
   }
@@ -204,16 +186,32 @@ class Arena {
     throw new Error(`the owner's ${String(frame["type"])} got ${JSON.stringify(answer)}`);
   }
 
+  async #greetingLane(inputs: Inputs, report: StageReport): Promise<void> {
+    for (let [input] = inputs.next(1); input !== undefined; [input] = inputs.next(1)) {
+      const connection = await WireConnection.open(this.#server.url, encodingOf(input), { hello: false });
+      connection.sendRaw(input);
+      await this.#settled(connection, input, report, (frame) => frame["type"] === "welcome");
+      connection.terminate();
+      report.sent++;
+    }
+  }
+
   async #lane(stage: Stage, inputs: Inputs, random: Random, report: StageReport): Promise<void> {
-    const connections = new Map<string, WireConnection>();
+    const connections = new Map<Encoding, WireConnection>();
     try {
-      for (let input = inputs.next(); input !== undefined; input = inputs.next()) {
-        if (stage !== "before hello" && report.sent % SEND_EVERY === 0)
-          await this.#work(inputs.references, random);
-        const encoding = typeof input === "string" ? "json" : "msgpack";
-        if (stage === "before hello") await this.#greet(input, encoding, report);
-        else await this.#strike(stage, input, encoding, inputs.references, connections, report);
-        report.sent++;
+      for (;;) {
+        if (inputs.due(SEND_EVERY)) await this.#work(inputs.references, random);
+        const batch = inputs.next(DEPTH);
+        if (batch.length === 0) return;
+        for (const encoding of ["json", "msgpack"] as const) {
+          let left = batch.filter((input) => encodingOf(input) === encoding);
+          while (left.length > 0) {
+            const connection = await this.#enter(stage, encoding, inputs.references, connections);
+            const done = await this.#strike(connection, left, inputs.references, report);
+            report.sent += done;
+            left = left.slice(done);
+          }
+        }
       }
     } finally {
       for (const connection of connections.values()) connection.terminate();
@@ -232,35 +230,47 @@ class Arena {
     });
   }
 
-  async #greet(input: Input, encoding: "json" | "msgpack", report: StageReport): Promise<void> {
-    const connection = await WireConnection.open(this.#server.url, encoding, { hello: false });
-    connection.sendRaw(input);
-    await this.#settled(connection, input, report, (frame) => frame["type"] === "welcome");
-    connection.terminate();
+  /** A connection of the stage's user that reads the session; the one before, as long as it lasts. */
+  async #enter(
+    stage: Stage,
+    encoding: Encoding,
+    references: References,
+    connections: Map<Encoding, WireConnection>,
+  ): Promise<WireConnection> {
+    const before = connections.get(encoding);
+    if (before !== undefined && before.closeCode === undefined) return before;
+    const connection = await WireConnection.open(this.#server.url, encoding, { hello: { token: stage } });
+    connections.set(encoding, connection);
+    if (stage === "provider") connection.send({ type: "offerTools", id: PROBE - 2, tools: [TOOL] });
+    connection.send({ type: "attach", id: PROBE - 1, session: references.session });
+    return connection;
   }
 
+  /**
+   * Sends inputs back to back, each with a good request behind it, and sees what comes of them, in order. Answers how many
+   * are done with: the one that ends the connection is the last of them.
+   */
   async #strike(
-    stage: Stage,
-    input: Input,
-    encoding: "json" | "msgpack",
+    connection: WireConnection,
+    inputs: readonly Input[],
     references: References,
-    connections: Map<string, WireConnection>,
     report: StageReport,
-  ): Promise<void> {
-    let connection = connections.get(encoding);
-    if (connection === undefined || connection.closeCode !== undefined) {
-      connection = await WireConnection.open(this.#server.url, encoding, { hello: { token: stage } });
-      connections.set(encoding, connection);
-      if (stage === "provider") connection.send({ type: "offerTools", id: PROBE - 2, tools: [TOOL] });
-      connection.send({ type: "attach", id: PROBE - 1, session: references.session });
+  ): Promise<number> {
+    const batch = distinct(inputs);
+    batch.forEach(({ input }, at) => {
+      connection.sendRaw(input);
+      // Whatever the input was, a good request after it is answered, or the connection ends.
+      connection.send({ type: "listAgents", id: PROBE + at });
+    });
+    let done = 0;
+    for (const { input, ids } of batch) {
+      for (const id of [...ids, PROBE + done])
+        await this.#settled(connection, input, report, (frame) => isAnswer(frame) && frame["id"] === id);
+      done++;
+      if (connection.closeCode !== undefined) break;
     }
-    const asked = requestsIn(input);
-    connection.sendRaw(input);
-    // Whatever the input was, a good request after it is answered, or the connection ends.
-    connection.send({ type: "listAgents", id: PROBE });
-    for (const id of [...asked, PROBE])
-      await this.#settled(connection, input, report, (frame) => isAnswer(frame) && frame["id"] === id);
     for (const frame of connection.frames.splice(0)) this.#note(frame, references, report);
+    return done;
   }
 
   /** Until a frame that passes has come, or the connection ended as it may. */
@@ -275,7 +285,7 @@ class Arena {
         const frame = await connection.take(passes, PATIENCE_MS);
         if (frame["type"] === "welcome") count(report.done, "welcome");
         // Back to the others, to be counted with them.
-        if (frame["id"] !== PROBE) connection.frames.push(frame);
+        if (!isProbe(frame)) connection.frames.push(frame);
         return;
       } catch (error) {
         if (connection.closeCode === undefined) throw describe(error, input);
@@ -288,7 +298,7 @@ class Arena {
 
   #note(frame: Frame, references: References, report: StageReport): void {
     references.note(frame);
-    if ((frame["id"] as number) >= PROBE - 2) return;
+    if (isProbe(frame)) return;
     if (frame["type"] === "error") count(report.errors, frame["code"] as string);
     if (frame["type"] === "ok") count(report.done, "ok");
   }
@@ -298,51 +308,14 @@ class Arena {
   }
 }
 
+/** The first id of good requests; what a peer enters with has the two before it. */
 const PROBE = 4_100_000_000;
 const PATIENCE_MS = 30_000;
 
+function isProbe({ id }: Frame): boolean {
+  return (id as number) >= PROBE - 2 && (id as number) < PROBE + DEPTH;
+}
+
 function isAnswer({ type }: Frame): boolean {
   return type === "ok" || type === "error";
-}
-
-/** The ids in it that an answer must come for, if the connection lives. */
-function requestsIn(input: Input): Set<number> {
-  const ids = new Set<number>();
-  try {
-    for (const raw of typeof input === "string" ? decodeText(input) : decodeBinary(input)) {
-      const id = usableId(raw);
-      if (id !== undefined && isRequestType(raw["type"])) ids.add(id);
-    }
-  } catch {
-    // Refused as a whole.
-    ids.clear();
-  }
-  return ids;
-}
-
-/** The inputs of one round, drawn one after another, each about what is known by then. */
-class Inputs {
-  readonly references: References;
-  readonly #stage: Stage;
-  readonly #random: Random;
-  readonly #noise: Input[];
-  #left: number;
-
-  constructor(stage: Stage, amount: number, random: Random, references: References) {
-    this.#stage = stage;
-    this.#left = amount;
-    this.#random = random;
-    this.references = references;
-    this.#noise = fc.sample(noise, { numRuns: 100, seed: random.int(2 ** 31) });
-  }
-
-  next(): Input | undefined {
-    if (this.#left-- <= 0) return undefined;
-    const random = this.#random;
-    if (random.chance(0.1)) return random.pick(this.#noise);
-    const frame = this.references.put(random.pick(random.chance(0.7) ? OWN[this.#stage] : golden));
-    if (random.chance(0.4)) return damaged(frame, (below) => random.int(below));
-    // Nothing wrong with its shape: what it says is what is wrong, if anything.
-    return random.chance(0.5) ? encodeFrame(frame.frame) : encodeJsonFrame(frame.frame);
-  }
 }
