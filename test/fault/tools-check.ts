@@ -59,7 +59,7 @@ export function judge({ logs, traces, killed, stopped }: Evidence): Judged {
       if (result !== undefined) {
         count(`${TOOLS[story.tool]!.effect} ${result.body.outcome}`);
         checkExecutions(story, result, say);
-        checkOutcome(story, result.body, say);
+        checkOutcome(story, result, say);
         checkTime(story, result.at, stopped, say);
         checkVerdicts(story, result.body, killed, say);
       }
@@ -158,13 +158,19 @@ function checkExecutions(story: Story, { at, body }: Story["results"][number], s
 }
 
 /** What may become of a call, by its effect, its handler and whether it was cancelled. */
-function checkOutcome(story: Story, { outcome, error }: EntryBodyOf<"tool-result">, say: Say): void {
+function checkOutcome(story: Story, { at, body }: Story["results"][number], say: Say): void {
+  const { outcome, error } = body;
   const allowed = new Set<Outcome>();
   const fails = story.input.mode === "fail";
   if (story.tool.endsWith("_hang")) allowed.add("timeout");
   else allowed.add(fails ? "error" : "ok");
   // Whoever had it is gone or has forgotten it.
-  if (TOOLS[story.tool]!.effect === "once") allowed.add("outcome-unknown");
+  if (TOOLS[story.tool]!.effect === "once") {
+    allowed.add("outcome-unknown");
+    // Each restart waits the grace for who had it; after some of them the deadline is over first.
+    const { deadlineAt = Infinity } = story.attempts.at(-1) ?? {};
+    if (story.recoveredAt !== undefined && at >= deadlineAt) allowed.add("timeout");
+  }
   if (story.cancelledAt !== undefined) {
     allowed.add("cancelled");
     if (story.attempts.length > 0) allowed.add("outcome-unknown");
