@@ -1,7 +1,7 @@
 /**
  * The calls of a provider: which run, which results the server has not confirmed. Owns that no attempt runs twice, that
- * a result is kept until its `resultAck`, and how a handler's end becomes a result. Sends through a port and knows
- * neither tools nor connections.
+ * a result is kept, and said again, until its `resultAck`, and how a handler's end becomes a result. Sends through a port
+ * and knows neither tools nor connections.
  */
 import type { Actor, CallError, JsonValue } from "../protocol/content.ts";
 import type { ServerFrameOf } from "../protocol/frames.ts";
@@ -78,10 +78,15 @@ interface Running {
 interface Kept {
   readonly reference: CallReference;
   readonly end: CallEnd;
+  /** Says it no more by itself. */
+  readonly stop: () => void;
 }
 
 const PROGRESS_EVERY_MS = 100;
 const REMEMBERED = 4096;
+/** A result without a verdict is said again after this, then after twice as long each time, at most the second. */
+const REPEAT_MS = 10_000;
+const MAX_REPEAT_MS = 60_000;
 /** Why a call is taken back that was not accepted in time; our acceptance is under way. */
 const NOT_ACCEPTED = "not-accepted";
 
@@ -111,10 +116,8 @@ export class CallLedger {
     this.#settled = settled;
     this.#store = store;
     this.#failed = failed;
-    for (const { session, call, attempt, end } of store?.kept ?? []) {
-      const reference = { session, call, attempt };
-      this.#kept.set(attemptKey(reference), { reference, end });
-    }
+    for (const { session, call, attempt, end } of store?.kept ?? [])
+      this.#remember({ session, call, attempt }, end);
   }
 
   /** What runs here, to be named when offering anew. */
@@ -176,7 +179,10 @@ export class CallLedger {
   /** The server has the result, whatever it made of it. */
   confirm(reference: CallReference): void {
     const key = attemptKey(reference);
-    if (!this.#kept.delete(key)) return;
+    const kept = this.#kept.get(key);
+    if (kept === undefined) return;
+    kept.stop();
+    this.#kept.delete(key);
     const { session, call, attempt } = reference;
     this.#store?.forget({ session, call, attempt }).catch(this.#failed);
     this.#confirmed.add(key);
@@ -192,6 +198,7 @@ export class CallLedger {
   /** Nothing is sent any more. */
   abortAll(error: Error): void {
     this.#closed = true;
+    for (const { stop } of this.#kept.values()) stop();
     for (const running of this.#running.values()) this.#abort(running, "cancelled", error);
   }
 
@@ -245,8 +252,23 @@ export class CallLedger {
   #keep(reference: CallReference, end: CallEnd): void {
     const { session, call, attempt } = reference;
     const own = { session, call, attempt };
-    this.#kept.set(attemptKey(own), { reference: own, end });
+    this.#remember(own, end);
     this.#port.result(own, end);
+  }
+
+  /** A server that lost a result with a write of its own owes a verdict that nothing but the result brings about. */
+  #remember(reference: CallReference, end: CallEnd): void {
+    const key = attemptKey(reference);
+    this.#kept.get(key)?.stop();
+    let endWait = (): void => {};
+    const wait = (ms: number): void => {
+      endWait = this.#clock.after(ms, () => {
+        this.#port.result(reference, end);
+        wait(Math.min(2 * ms, MAX_REPEAT_MS));
+      });
+    };
+    if (!this.#closed) wait(REPEAT_MS);
+    this.#kept.set(key, { reference, end, stop: () => endWait() });
   }
 
   #abort(running: Running, why: "cancelled" | "timeout", reason: Error): void {

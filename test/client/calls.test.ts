@@ -86,6 +86,43 @@ test("a repetition after the confirmation does not run again", async () => {
   assert.is(out.at(-1), "result c 1 already-answered");
 });
 
+test("a result without a verdict is said again on a connection that lasts, at longer and longer intervals", async () => {
+  const { clock, out, ledger, works, receive, turn } = make();
+  receive(call("c"));
+  receive(call("d"), false);
+  works[0]!.end.resolve(3);
+  await turn();
+  const said = (): number[] =>
+    ["result c 1 3", "result d 1 not-started"].map((what) => out.filter((line) => line === what).length);
+  assert.equal(said(), [1, 1]);
+  clock.advance(9_999);
+  assert.equal(said(), [1, 1]);
+  clock.advance(1);
+  assert.equal(said(), [2, 2]);
+  ledger.confirm(reference("d"));
+  clock.advance(20_000);
+  assert.equal(said(), [3, 2]);
+  for (const ms of [40_000, 60_000, 60_000]) clock.advance(ms);
+  assert.equal(said(), [6, 2]);
+  ledger.confirm(reference("c"));
+  clock.advance(600_000);
+  assert.equal(said(), [6, 2]);
+});
+
+test("a closed client says no result again", async () => {
+  const { clock, out, ledger, works, receive, turn } = make();
+  receive(call("c"));
+  works[0]!.end.resolve(3);
+  await turn();
+  receive(call("d"));
+  ledger.abortAll(new Error("closed"));
+  works[1]!.end.resolve(4);
+  await turn();
+  const before = out.length;
+  clock.advance(600_000);
+  assert.is(out.length, before);
+});
+
 test("beyond the capacity a call is not started, and that answer is kept too", () => {
   const { out, ledger, works, receive } = make();
   receive(call("c"), false);
@@ -201,7 +238,7 @@ test("an output that no frame can hold is an error", async () => {
 });
 
 test("progress is sent at most ten times a second, the last one always, and before the result", async () => {
-  const { out, clock, works, receive, turn } = make();
+  const { out, clock, ledger, works, receive, turn } = make();
   receive(call("c"));
   const { context, end } = works[0]!;
   for (let n = 1; n <= 50; n++) {
@@ -217,6 +254,7 @@ test("progress is sent at most ten times a second, the last one always, and befo
   assert.is(out.at(-1), "result c 1 null");
   context.progress({ n: 52 });
   assert.is(out.at(-1), "result c 1 null");
+  ledger.confirm(reference("c"));
   assert.is(clock.timers, 0);
 });
 

@@ -15,6 +15,8 @@ const journal = new Journal(path);
 const random = seeded(Number(seed));
 const user = { id: `provider-${kind}` };
 const TIMEOUT_MS = 8_000;
+/** Results without a verdict are said again. */
+const REPEAT_MS = 2_000;
 
 const keyOf = ({ session, call, attempt }: Reference): string => `${session}/${call}/${attempt}`;
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -53,6 +55,9 @@ class RawProvider {
       if (line.did === "done") this.#keep(line.reference, line.output);
       if (line.did === "told") this.#kept.delete(keyOf(line.reference));
     }
+    setInterval(() => {
+      for (const result of this.#kept.values()) this.#say(result);
+    }, REPEAT_MS);
   }
 
   async run(): Promise<never> {

@@ -214,8 +214,6 @@ export class ChaosWorld implements Watcher {
     await until(() => !answering(), PATIENCE_MS, "all answers").catch((error: unknown) =>
       this.problems.push(String(error)),
     );
-    // A result that the server had and lost with an append is told again after a reconnect, by the contract of providers.
-    this.links[CLIENTS]!.cut();
     await until(() => this.#untold().length === 0, PATIENCE_MS, "all verdicts").catch(() => {
       for (const call of this.#untold()) this.problems.push(`${call} never had a verdict`);
     });
