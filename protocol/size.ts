@@ -66,7 +66,7 @@ export function totalBytes(messages: readonly HistoryMessage[]): number {
 
 /** The list with one more message at its end. */
 export function withLast(messages: readonly HistoryMessage[], message: HistoryMessage): HistoryMessage[] {
-  const longer = [...messages, message];
+  const longer = messages.concat([message]);
   totals.set(longer, totalBytes(messages) + messageSize(message).bytes);
   return longer;
 }

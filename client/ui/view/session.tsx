@@ -43,7 +43,12 @@ export function Session({ session }: { session: OpenSession }) {
           {problem.code === "forbidden" ? "You were taken out of this session." : problem.message}
         </p>
       )}
-      <Transcript rows={rows} label="Messages" onNearTop={() => void session.fetchOlder()} />
+      <Transcript
+        rows={rows}
+        label="Messages"
+        isFetching={session.isFetching.value}
+        onNearTop={() => void session.fetchOlder()}
+      />
       <div class="foot">
         <OpenRequests session={session} />
         <Queue session={session} />
@@ -70,7 +75,6 @@ function useRows(session: OpenSession): TranscriptRow[] {
     const next = new Map<string, Cached>();
     const rows: TranscriptRow[] = [];
     const add = (id: string, content: ComponentChild): void => void rows.push({ id, content });
-    if (session.hasOlder.value) add("older", <p class="note">Loading what was before…</p>);
     for (const [at, message] of messages.entries()) {
       const before = messages[at - 1];
       const isFollowUp =
@@ -99,13 +103,7 @@ function useRows(session: OpenSession): TranscriptRow[] {
     else if (rows.length === 0 && state !== undefined)
       add("empty", <p class="note">Nothing was said yet. {plain(state.session.agent)} is listening.</p>);
     return rows;
-  }, [
-    messages,
-    ends,
-    own.map(({ key, refused }) => `${key}${refused}`).join(),
-    state,
-    session.hasOlder.value,
-  ]);
+  }, [messages, ends, own.map(({ key, refused }) => `${key}${refused}`).join(), state]);
 }
 
 /** How runs ended that brought no answer. */

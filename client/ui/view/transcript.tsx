@@ -18,6 +18,13 @@ const BEYOND = 800;
 const NEAR = 48;
 const GUESS = 96;
 
+/** The first row on the screen: which, where among the rows, and how far below the upper edge. */
+interface Anchor {
+  readonly id: string;
+  readonly at: number;
+  readonly top: number;
+}
+
 interface Range {
   readonly from: number;
   readonly to: number;
@@ -26,21 +33,27 @@ interface Range {
 export function Transcript({
   rows,
   label,
+  isFetching,
   onNearTop,
 }: {
   rows: readonly TranscriptRow[];
   label: string;
+  /** Rows are on their way that will stand before the first. */
+  isFetching: boolean;
   /** The reader comes to the first row. */
   onNearTop: () => void;
 }) {
   const scroller = useRef<HTMLDivElement>(null);
   const heights = useMemo(() => new Map<string, number>(), []);
-  const anchor = useRef<{ id: string; top: number } | undefined>(undefined);
+  const anchor = useRef<Anchor | undefined>(undefined);
   const following = useRef(true);
   const [isAway, setAway] = useState(false);
   const [range, setRange] = useState<Range>({ from: 0, to: 0 });
 
-  const shown = following.current ? atEnd(rows, heights, scroller.current) : clip(range, rows.length);
+  const moved = following.current ? 0 : shiftOf(rows, anchor.current);
+  const shown = following.current
+    ? atEnd(rows, heights, scroller.current)
+    : clip({ from: range.from + moved, to: range.to + moved }, rows.length);
   const offsets = useMemo(() => ({ above: 0, below: 0 }), []);
   offsets.above = sum(rows, heights, 0, shown.from);
   offsets.below = sum(rows, heights, shown.to, rows.length);
@@ -52,15 +65,23 @@ export function Transcript({
     if (following.current) box.scrollTop = box.scrollHeight;
     else if (anchor.current !== undefined) {
       const row = elements(box).find((element) => element.dataset["row"] === anchor.current!.id);
-      const moved = row === undefined ? 0 : row.offsetTop - box.scrollTop - anchor.current.top;
-      if (Math.abs(moved) >= 1) box.scrollTop += moved;
+      const slipped = row === undefined ? 0 : row.offsetTop - box.scrollTop - anchor.current.top;
+      if (Math.abs(slipped) >= 1) box.scrollTop += slipped;
     }
     remember(box);
+    // Of the rows as they are now.
+    if (moved !== 0) setRange(shown);
   };
   const remember = (box: HTMLElement): void => {
     const first = elements(box).find((element) => element.offsetTop + element.offsetHeight > box.scrollTop);
     anchor.current =
-      first === undefined ? undefined : { id: first.dataset["row"]!, top: first.offsetTop - box.scrollTop };
+      first === undefined
+        ? undefined
+        : {
+            id: first.dataset["row"]!,
+            at: rows.findIndex(({ id }) => id === first.dataset["row"]),
+            top: first.offsetTop - box.scrollTop,
+          };
   };
   const look = (): void => {
     const box = scroller.current;
@@ -76,11 +97,13 @@ export function Transcript({
     if (box.scrollTop < box.clientHeight) onNearTop();
   };
 
+  const latest = useRef(settle);
+  latest.current = settle;
   useLayoutEffect(settle);
   useEffect(() => {
     const box = scroller.current!;
     // Rows grow after they are drawn: colours come, cards are opened, the window is another.
-    const observer = new ResizeObserver(() => settle());
+    const observer = new ResizeObserver(() => latest.current());
     observer.observe(box);
     observer.observe(box.firstElementChild!);
     return () => observer.disconnect();
@@ -113,6 +136,7 @@ export function Transcript({
           <div style={{ height: `${offsets.below}px` }} />
         </div>
       </div>
+      {isFetching && <p class="fetching">Loading what was before…</p>}
       {isAway && (
         <button type="button" class="to-end" onClick={toEnd}>
           <Icon name="down" size={15} /> Jump to latest
@@ -168,6 +192,13 @@ function around(
   return { from, to: at };
 }
 
+/** How many rows have come, or gone, before the one that the reader sees first. */
+function shiftOf(rows: readonly TranscriptRow[], anchor: Anchor | undefined): number {
+  if (anchor === undefined || rows[anchor.at]?.id === anchor.id) return 0;
+  const at = rows.findIndex(({ id }) => id === anchor.id);
+  return at < 0 ? 0 : at - anchor.at;
+}
+
 function clip({ from, to }: Range, length: number): Range {
-  return { from: Math.min(from, length), to: Math.min(to, length) };
+  return { from: Math.max(0, Math.min(from, length)), to: Math.max(0, Math.min(to, length)) };
 }
