@@ -11,6 +11,8 @@ export type { CallContext, KeptResult, ResultStore } from "./calls.ts";
 export type { ConnectionState } from "./connection.ts";
 export type { TextDelta } from "./live.ts";
 export type { Presence, PresentUser } from "./presence.ts";
+export { parseMetrics, readMetrics } from "./metrics.ts";
+export type { Sample } from "./metrics.ts";
 export type { OutboxLimits, PlainRequest, RequestOptions } from "./requests.ts";
 export type { InputOf, Schema, StandardSchema } from "./schema.ts";
 export type { ForkOptions, SendOptions, SessionHandle } from "./session.ts";

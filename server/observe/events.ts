@@ -19,6 +19,11 @@ export function countEvents(metrics: Metrics): (event: EventFrame) => void {
       case "run-recovered":
         metrics.runsRecovered.add(1);
         break;
+      case "step-finished":
+      case "compacted":
+        metrics.tokens.add(event.usage?.inputTokens ?? 0, "input");
+        metrics.tokens.add(event.usage?.outputTokens ?? 0, "output");
+        break;
       case "run-finished":
         metrics.runsFinished.add(1, event.reason);
         break;

@@ -205,6 +205,9 @@ export class Metrics {
     [],
   );
   readonly runsFinished = new Counter("haulout_runs_finished_total", "Runs finished, by reason", ["reason"]);
+  readonly tokens = new Counter("haulout_tokens_total", "Tokens that models counted, by direction", [
+    "direction",
+  ]);
   readonly toolLost = new Counter("haulout_tool_attempts_lost_total", "Attempts of calls lost, by cause", [
     "cause",
   ]);

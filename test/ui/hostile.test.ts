@@ -188,10 +188,26 @@ else {
       });
       return Number(id?.slice(4));
     };
-    // To the top of what is there, again and again: older pages come, and the reader stays where he was.
-    for (const until200 of [9800, 9600, 9400, 9200]) {
-      await page.keyboard.press("Home");
-      await until(async () => (await shown()) < until200 + 100, 10_000, `message ${until200}`);
+    const above = (): Promise<number> => page.locator(".scroller").evaluate((box) => box.scrollTop);
+    let was = MESSAGES;
+    await page.keyboard.press("Home");
+    await until(
+      async () => {
+        if ((await above()) > 4000) return true;
+        was = await shown();
+        return false;
+      },
+      10_000,
+      "older messages above those that are shown",
+    );
+    const held = await shown();
+    assert.ok(Math.abs(held - was) <= 12, `the reader stays where he was: at ${was}, now at ${held}`);
+    for (const goal of [9800, 9500, 9200]) {
+      const further = async (): Promise<boolean> => {
+        await page.keyboard.press("Home");
+        return (await shown()) < goal;
+      };
+      await until(further, 10_000, `message ${goal}`);
     }
     const before = await shown();
     await page.keyboard.press("PageDown");

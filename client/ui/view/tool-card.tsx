@@ -38,7 +38,7 @@ export function ToolCard({ session, part }: { session: OpenSession; part: ToolPa
       </summary>
       {isOpen && (
         <div class="inside">
-          {part.input !== undefined && request?.kind !== "question" && (
+          {part.input !== undefined && (request === undefined || request.truncated) && (
             <Section name="Input" value={part.input} />
           )}
           {progress !== undefined && <Section name="Progress" value={progress} />}

@@ -74,8 +74,9 @@ export function Transcript({
   };
   const remember = (box: HTMLElement): void => {
     const first = elements(box).find((element) => element.offsetTop + element.offsetHeight > box.scrollTop);
+    // Where nothing is drawn yet there is nothing to hold on to.
     anchor.current =
-      first === undefined
+      first === undefined || first.offsetTop > box.scrollTop + box.clientHeight
         ? undefined
         : {
             id: first.dataset["row"]!,

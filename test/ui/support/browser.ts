@@ -34,6 +34,9 @@ declare global {
   }
 }
 
+/** Pictures in the README. */
+const SHOWN = ["session-light", "asked-dark"];
+
 export class TestBrowser {
   readonly #browser: Browser;
 
@@ -91,11 +94,15 @@ export class TestBrowser {
   }
 }
 
-/** Keeps a picture among the artifacts of the tests, for people to look at. */
-export async function picture(page: Page, name: string): Promise<string> {
+/**
+ * Keeps a picture among the artifacts of the tests, for people to look at. With HAULOUT_PICTURES=1 those that the README
+ * shows are made anew.
+ */
+export async function picture(page: Page, name: string): Promise<void> {
   const folder = join(repositoryRoot, ".artifacts", "page");
   mkdirSync(folder, { recursive: true });
-  const path = join(folder, `${name}.png`);
-  await page.screenshot({ path });
-  return path;
+  await page.screenshot({ path: join(folder, `${name}.png`) });
+  if (process.env["HAULOUT_PICTURES"] !== "1" || !SHOWN.includes(name)) return;
+  const shown = join(repositoryRoot, "test", "ui", "pictures", `${name}.jpg`);
+  await page.screenshot({ path: shown, type: "jpeg", quality: 78 });
 }
