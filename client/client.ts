@@ -322,6 +322,7 @@ export class Client extends Lists implements AsyncDisposable {
         this.#tools.receive(frame);
         return;
       case "sessionChanged":
+      case "readMarked":
       case "requestChanged":
       case "watchEnded":
         this.#watching?.receive(frame);

@@ -107,6 +107,15 @@ export abstract class SessionCommands {
     return this.#client.request("revokeInvite", { session: this.id, invite }, options);
   }
 
+  /**
+   * Says that this user has read everything up to the entry `seq`, the newest unless told, for the `unread` of session
+   * lists on all their devices; never takes back a later mark. Resolves with the mark that stands and what is unread.
+   */
+  markRead(seq?: number, options?: RequestOptions): Promise<ResultOf<"markRead">> {
+    const more = seq === undefined ? {} : { seq };
+    return this.#client.request("markRead", { session: this.id, ...more }, options);
+  }
+
   /** Other words for an input of this user's that waits (`state.queue`). Rejects with `conflict` when its turn has come. */
   editInput(input: string, content: Content, options?: RequestOptions): Promise<ResultOf<"editInput">> {
     return this.#client.request("editInput", { session: this.id, input, content }, options);

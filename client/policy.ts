@@ -11,6 +11,7 @@ const REPEATABLE = new Set<RequestType>([
   "join",
   "answer",
   "forget",
+  "markRead",
   "listSessions",
   "listRequests",
   "listAllowances",

@@ -42,7 +42,7 @@ export interface WatchingLink {
 }
 
 type Asked = "watch" | "unwatch" | "listSessions" | "listRequests";
-export type WatchFrame = ServerFrameOf<"sessionChanged" | "requestChanged" | "watchEnded">;
+export type WatchFrame = ServerFrameOf<"sessionChanged" | "readMarked" | "requestChanged" | "watchEnded">;
 
 const PAGE = 100;
 const RETRY_MS = 1000;
@@ -53,6 +53,8 @@ export class Watching {
   readonly #events = new Emitter<WatchingEvents>();
   #sessions = new Map<string, SessionInfo>();
   #requests = new Map<string, ListedRequest>();
+  /** Messages of a session that this user has read, as far as lists and frames have said. */
+  readonly #read = new Map<string, number>();
   /** What frames were about since the watch began. */
   #said = new Set<string>();
   #turn = 0;
@@ -66,7 +68,7 @@ export class Watching {
     if (link.isOnline()) this.online();
   }
 
-  /** By id, as last heard. */
+  /** By id, as last heard, with what is `unread`. */
   get sessions(): ReadonlyMap<string, SessionInfo> {
     return this.#sessions;
   }
@@ -114,11 +116,21 @@ export class Watching {
       return;
     }
     if (frame.type === "sessionChanged") {
-      const { session, info } = frame;
+      const { session } = frame;
       this.#said.add(session);
+      const info = frame.info && { ...frame.info, ...this.#unread(frame.info) };
       if (info === undefined) this.#sessions.delete(session);
       else this.#sessions.set(session, info);
       this.#events.emit("session", session, info);
+      return;
+    }
+    if (frame.type === "readMarked") {
+      const known = this.#sessions.get(frame.session);
+      this.#read.set(frame.session, frame.messages);
+      if (known === undefined) return;
+      const info = { ...known, ...this.#unread(known) };
+      this.#sessions.set(frame.session, info);
+      this.#events.emit("session", frame.session, info);
       return;
     }
     const { request, open, decision } = frame;
@@ -137,6 +149,8 @@ export class Watching {
     const foundSessions = sessions === undefined ? [] : await this.#all("listSessions", sessions, maxListed);
     const foundRequests = requests ? await this.#all("listRequests", {}, Infinity) : [];
     if (turn !== this.#turn) return;
+    for (const { id, messages = 0, unread } of foundSessions)
+      if (unread !== undefined) this.#read.set(id, Math.max(messages - unread, this.#read.get(id) ?? 0));
     this.#sessions = this.#merged(this.#sessions, foundSessions, (info) => info.id);
     this.#requests = this.#merged(this.#requests, foundRequests, (open) => open.request.request);
     this.#isListed = true;
@@ -167,6 +181,12 @@ export class Watching {
     for (const item of found) if (!this.#said.has(idOf(item))) merged.set(idOf(item), item);
     for (const [id, item] of heard) if (this.#said.has(id)) merged.set(id, item);
     return merged;
+  }
+
+  /** Where it is not known what was read, nothing is said of it. */
+  #unread({ id, messages = 0 }: SessionInfo): { unread?: number } {
+    const read = this.#read.get(id);
+    return read === undefined ? {} : { unread: Math.max(0, messages - read) };
   }
 
   #failed(turn: number, error: unknown): void {

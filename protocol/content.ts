@@ -261,6 +261,10 @@ export const sessionInfo = z.object({
   state: sessionStatus,
   queued: z.int(),
   requests: z.int(),
+  /** That were said; absent: none. */
+  messages: z.int().min(0).optional(),
+  /** Of them, those that whoever asks has not marked as read; in lists only. */
+  unread: z.int().min(0).optional(),
   forkedFrom: z.object({ session: sessionId, at: seq }).optional(),
   /** Of all its models since it began; absent: nothing yet. */
   usage: usage.optional(),

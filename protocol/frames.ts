@@ -155,6 +155,7 @@ export const requests = {
   }),
   revokeInvite: request("revokeInvite", { session: sessionId, invite: id }),
   join: request("join", { token: z.string().max(512) }),
+  markRead: request("markRead", { session: sessionId, seq: seq.optional() }),
   setFloor: request("setFloor", { session: sessionId, ...floor.shape }),
   passFloor: request("passFloor", { session: sessionId, to: userId.optional() }),
   setPresence: request("setPresence", {
@@ -303,6 +304,12 @@ export const serverFrames = {
     session: sessionId,
     info: sessionInfo.optional(),
   }),
+  readMarked: z.object({
+    type: z.literal("readMarked"),
+    session: sessionId,
+    seq,
+    messages: z.int().min(0),
+  }),
   requestChanged: z.object({
     type: z.literal("requestChanged"),
     session: sessionId,
@@ -377,6 +384,7 @@ export const results = {
   invite: z.object({ seq, invite: id, token: z.string(), expiresAt: milliseconds }),
   revokeInvite: committed,
   join: z.object({ session: sessionId, role, seq }),
+  markRead: z.object({ seq, unread: z.int().min(0) }),
   setFloor: committed,
   passFloor: committed,
   setPresence: z.object({}),

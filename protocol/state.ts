@@ -302,7 +302,12 @@ function withMessage(
   if (body.finishReason !== undefined) item.finishReason = body.finishReason;
   if (body.usage !== undefined) item.usage = body.usage;
   if (body.incomplete) item.incomplete = true;
-  const next = { ...state, messages: withLast(state.messages, item) };
+  const said = (state.session.messages ?? 0) + 1;
+  const next = {
+    ...state,
+    session: { ...state.session, messages: said },
+    messages: withLast(state.messages, item),
+  };
   if (message.role === "user") {
     next.queue = state.queue.filter((queued) => queued.input !== message.id);
   } else {

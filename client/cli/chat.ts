@@ -157,9 +157,13 @@ class Room {
     this.#session.on("entry", (entry) => {
       this.#own.entry(entry);
       catchUp.entry(entry);
+      if (entry.event.type === "run-finished") this.#markRead();
     });
     this.#session.on("delta", (delta) => catchUp.delta(delta));
-    this.#session.on("live", () => catchUp.done());
+    this.#session.on("live", () => {
+      catchUp.done();
+      this.#markRead();
+    });
     this.#session.on("snapshot", () => {
       this.#output.notice("the log was replaced on the server: what was printed may not be in it any more");
     });
@@ -179,6 +183,12 @@ class Room {
     this.#session.on("detached", (error) => {
       if (error.details?.["reason"] !== "detach") this.#fail(oneLine(error.message));
     });
+  }
+
+  /** What was printed is read; that it could not be said is of no consequence. */
+  #markRead(): void {
+    const { caughtUp, position } = this.#session;
+    if (caughtUp && position !== undefined) this.#session.markRead(position.seq).catch(() => undefined);
   }
 
   /** Sends what comes from a pipe, then waits for the answers. */

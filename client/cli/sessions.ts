@@ -59,11 +59,12 @@ export async function sessions(args: string[]): Promise<number> {
 
 function table(sessions: readonly SessionInfo[]): string {
   const rows = [
-    ["SESSION", "AGENT", "STATE", "UPDATED", "TOKENS", "TITLE"],
+    ["SESSION", "AGENT", "STATE", "UNREAD", "UPDATED", "TOKENS", "TITLE"],
     ...sessions.map((session) => [
       oneLine(session.id, 64),
       oneLine(session.agent, 32),
       session.queued > 0 ? `${session.state} +${session.queued}` : session.state,
+      session.unread === undefined || session.unread === 0 ? "" : String(session.unread),
       moment(session.updatedAt),
       String((session.usage?.inputTokens ?? 0) + (session.usage?.outputTokens ?? 0)),
       oneLine(session.title ?? "", 60),

@@ -40,6 +40,7 @@ export const FRAME_RIGHTS = {
   history: { roles: ["viewer"] },
   listTools: { roles: ["viewer"] },
   setPresence: { roles: ["viewer"] },
+  markRead: { roles: ["viewer"] },
   send: { roles: ["editor"], right: "create" },
   retry: { roles: ["editor"], right: "create" },
   editInput: { roles: ["editor"] },

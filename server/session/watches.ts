@@ -102,6 +102,15 @@ export class Watches {
       if (event.type === "request-resolved") change.decisions.set(event.request, event.decision);
   }
 
+  /** How far a user has read, for their own watches. */
+  marked(user: string, frame: ServerFrameOf<"readMarked">): void {
+    for (const [watcher, watch] of this.#watches) {
+      if (watch.user !== user || watch.sessions === undefined) continue;
+      if (watcher.queuedBytes > this.#maxQueuedBytes) this.end(watcher, "lagging");
+      else watcher.deliver(encoded(frame));
+    }
+  }
+
   deleted(view: SessionView): void {
     if (this.#watches.size > 0) this.#change(view.id, view.state).view = undefined;
   }
@@ -221,6 +230,7 @@ function tells(before: SessionState, after: SessionState): boolean {
     before.members !== after.members ||
     old.state !== now.state ||
     old.queued !== now.queued ||
+    old.messages !== now.messages ||
     old.title !== now.title ||
     old.metadata !== now.metadata
   );

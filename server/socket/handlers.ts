@@ -12,6 +12,7 @@ import { createSession } from "../session/create.ts";
 import { passFloor, setFloor } from "../session/floor.ts";
 import { readHistory } from "../session/history.ts";
 import { invite, join, revokeInvite } from "../session/invites.ts";
+import { markRead } from "../session/marks.ts";
 import { grant, revoke } from "../session/members.ts";
 import { SERVER_SCOPE } from "../tool/registry.ts";
 import type { Handler } from "./context.ts";
@@ -93,6 +94,12 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
   invite: ({ runtime, identity }, frame, session) => invite(session, identity, frame, runtime),
   revokeInvite: ({ identity }, frame, session) => revokeInvite(session, identity, frame.invite),
   join: ({ runtime, identity }, frame) => join(runtime.registry, identity, frame.token, runtime),
+  async markRead({ runtime, identity }, frame, { state }) {
+    const { id: user } = identity.actor;
+    const { seq, messages, unread } = await markRead(runtime.store, state, user, frame.seq);
+    runtime.watches.marked(user, { type: "readMarked", session: frame.session, seq, messages });
+    return { seq, unread };
+  },
   async setPresence({ connection }, frame, session) {
     if (!session.presence.set(connection, frame))
       throw new ProtocolError("conflict", "attach first", { details: { session: session.id } });

@@ -6,6 +6,7 @@ import { ProtocolError } from "../../protocol/errors.ts";
 import { measure } from "../../protocol/values.ts";
 import { forbidden, mayRead } from "../session/access.ts";
 import { decodeInfo, listedInfo } from "../session/listing.ts";
+import { withUnread } from "../session/marks.ts";
 import { frameRoom } from "../session/snapshot.ts";
 import { matches } from "../session/watches.ts";
 import type { ListPage, ListQuery, Store } from "../store/store.ts";
@@ -39,7 +40,8 @@ export const listSessions: Handler<"listSessions"> = async ({ runtime, identity 
     cursor = listed.cursor;
     if (cursor === undefined || items.length >= limit) break;
   }
-  return cursor === undefined ? { items } : { items, cursor };
+  const told = await withUnread(runtime.store, items, identity.actor.id);
+  return cursor === undefined ? { items: told } : { items: told, cursor };
 };
 
 async function listStore(store: Store, query: ListQuery): Promise<ListPage> {

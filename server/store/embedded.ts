@@ -19,6 +19,7 @@ import {
   uint48,
   unseal,
 } from "./layout.ts";
+import { Marks, readMarks } from "./marks.ts";
 import { OwnedCounts } from "./owned.ts";
 import { Owners } from "./owners.ts";
 import { Purge } from "./purge.ts";
@@ -46,6 +47,7 @@ import type {
   ListQuery,
   Loaded,
   Member,
+  ReadMark,
   Spent,
   Store,
   StoredEntry,
@@ -64,6 +66,7 @@ export class EmbeddedStore implements Store {
   readonly #handle: Handle;
   readonly #lane: Lane;
   readonly #slots: Slots;
+  readonly #marks: Marks;
   readonly #purge: Purge;
   /** Sessions whose head is being read for a claim. */
   readonly #claiming = new Map<string, Promise<unknown>>();
@@ -84,6 +87,7 @@ export class EmbeddedStore implements Store {
     this.#lane = lane;
     this.#purge = purge;
     this.#slots = new Slots(lane, owners);
+    this.#marks = new Marks(lane);
     this.#now = now;
   }
 
@@ -289,6 +293,14 @@ export class EmbeddedStore implements Store {
         return this.#owners.holder(id) === undefined && !this.#claiming.has(id);
       }),
     );
+  }
+
+  async markRead(id: string, user: string, mark: ReadMark): Promise<void> {
+    if (isSessionId(id)) await this.#marks.write(id, user, mark);
+  }
+
+  async readMarks(user: string, ids: readonly string[]): Promise<readonly (ReadMark | undefined)[]> {
+    return this.#scan((level) => readMarks(level, user, ids));
   }
 
   async remove(grant: Grant): Promise<boolean> {

@@ -9,6 +9,7 @@ import type { Entry, SessionRow } from "./layout.ts";
 import { readKeySeq } from "./append.ts";
 import { wrongAsked } from "./asked.ts";
 import { guard, rowsOf, type Report } from "./rows.ts";
+import { inspectMarks } from "./marks.ts";
 import { inspectLists, inspectStrays, wrongRows } from "./strays.ts";
 import type { IndexRow } from "./store.ts";
 import { inspectTallies } from "./tallies.ts";
@@ -66,6 +67,7 @@ export async function inspect(
   await inspectLists(level, count);
   await inspectStrays(level, count);
   await inspectTallies(level, count);
+  await inspectMarks(level, count);
   return totals;
 }
 

@@ -27,6 +27,7 @@ import { StoreDamagedError, type IndexRow } from "./store.ts";
  *   0b    JSON user 00                                  what the user has used in all: JSON of a usage
  *   0b    JSON user 00 day, ms(u48)                     the same of one UTC day
  *   0c    hash(owner), id                               none: a session of that user
+ *   0d    id 00 hash(user)                              how far the user has read: seq(u48), messages(u48)
  *
  * hash: the first 16 bytes of SHA-256. ~: inverted, so that the newest sorts first. 03 00 lists every session.
  * index-row: flags(u8; 1: open, 2: has an owner), updatedAt(u48), number of readers(u16), each reader's length(u16) and
@@ -51,6 +52,7 @@ export const Kind = {
   requests: 10,
   tally: 11,
   owned: 12,
+  mark: 13,
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
@@ -116,6 +118,10 @@ export function keyRowKey(id: string, user: string, key: string): Buffer {
   row[id.length + 1] = 0;
   row.write(digest(JSON.stringify([user, key])), id.length + 2, "latin1");
   return row;
+}
+
+export function markKey(id: string, user: string): Buffer {
+  return Buffer.concat([sessionKey(Kind.mark, id), Buffer.from(digest(user), "latin1")]);
 }
 
 /** `day` absent: of all days. No control character is in JSON, so that 00 ends it. */

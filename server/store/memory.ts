@@ -19,6 +19,7 @@ import type {
   ListQuery,
   Loaded,
   Member,
+  ReadMark,
   Spent,
   Store,
   StoredEntry,
@@ -27,6 +28,8 @@ import type {
 interface Session {
   readonly entries: { readonly epoch: number; readonly bytes: Uint8Array }[];
   readonly keys: Map<string, number>;
+  /** By user. */
+  readonly marks: Map<string, ReadMark>;
   index: IndexRow;
   snapshot?: { readonly seq: number; readonly body: Uint8Array };
   checkpoint?: Uint8Array;
@@ -175,6 +178,15 @@ export class MemoryStore implements Store {
     return ids;
   }
 
+  async markRead(id: string, user: string, mark: ReadMark): Promise<void> {
+    const marks = this.#sessions.get(id)?.marks;
+    if (mark.seq > (marks?.get(user)?.seq ?? -1)) marks?.set(user, mark);
+  }
+
+  async readMarks(user: string, ids: readonly string[]): Promise<readonly (ReadMark | undefined)[]> {
+    return ids.map((id) => this.#sessions.get(id)?.marks.get(user));
+  }
+
   async remove(grant: Grant): Promise<boolean> {
     const session = this.#held(grant);
     if (session === undefined) return false;
@@ -203,7 +215,7 @@ export class MemoryStore implements Store {
     if (duplicate !== undefined) return { status: "duplicate", seq: duplicate };
     if (existing !== undefined) return { status: "conflict", head: existing.entries.length };
     if (this.#deleted.has(id) || item.index === undefined) return { status: "conflict", head: 0 };
-    const session: Session = { entries: [], keys: new Map(), index: item.index };
+    const session: Session = { entries: [], keys: new Map(), marks: new Map(), index: item.index };
     this.#sessions.set(id, session);
     this.#write(session, item);
     this.#owners.admit(id, { member, epoch, head: session.entries.length, row: undefined });

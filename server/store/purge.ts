@@ -1,5 +1,5 @@
 /**
- * Takes the log and the keys of deleted sessions off the disk, a few rows at a time, in the background. Owns the mark
+ * Takes the log, the keys and the read marks of deleted sessions off the disk, a few rows at a time, in the background. Owns the mark
  * that says there is something left to take, so that a restart goes on where it stopped. Never touches a session's row:
  * that is the tombstone.
  */
@@ -64,6 +64,7 @@ export class Purge {
         prepare: async (level) => [
           ...(await level.keys({ ...rangeOf(Kind.entry, id), limit: ROWS }).all()),
           ...(await level.keys({ ...rangeOf(Kind.key, id), limit: ROWS }).all()),
+          ...(await level.keys({ ...rangeOf(Kind.mark, id), limit: ROWS }).all()),
         ],
         build: (batch, keys) => {
           for (const key of keys) batch.del(key);

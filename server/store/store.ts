@@ -117,6 +117,12 @@ export interface Spent {
   readonly days: readonly DayUsage[];
 }
 
+/** How far somebody has read: up to the entry `seq`, when there were so many `messages`. */
+export interface ReadMark {
+  readonly seq: number;
+  readonly messages: number;
+}
+
 export interface ListPage {
   readonly items: readonly { readonly id: string; readonly index: IndexRow }[];
   readonly cursor?: string;
@@ -170,6 +176,10 @@ export interface Store {
   owned(user: string): Promise<number>;
   /** What was used in a user's name: in all, and on days that began at `since` or later. */
   spent(user: string, since: number): Promise<Spent>;
+  /** Of a user's marks in a session that with the later `seq` stays. Not fsynced; nothing for a session that is not there. */
+  markRead(id: string, user: string, mark: ReadMark): Promise<void>;
+  /** The user's marks in these sessions, in their order. */
+  readMarks(user: string, ids: readonly string[]): Promise<readonly (ReadMark | undefined)[]>;
   /** Delete: a tombstone stays, so the id is never used again. Fenced: false. */
   remove(grant: Grant): Promise<boolean>;
 

@@ -94,6 +94,7 @@ const NAMES: Partial<Record<Kind, string>> = {
   [Kind.checkpoint]: "a checkpoint",
   [Kind.purge]: "a mark as deleted",
   [Kind.requests]: "open requests",
+  [Kind.mark]: "read marks",
 };
 
 const OWNED = [
@@ -104,6 +105,7 @@ const OWNED = [
   Kind.checkpoint,
   Kind.purge,
   Kind.requests,
+  Kind.mark,
 ] as const;
 
 /** Rows of sessions that were deleted or never were. One look a session and kind, however many rows it has. */
@@ -116,7 +118,7 @@ export async function inspectStrays(level: Level, report: Report): Promise<void>
       if (row === undefined) report({ session: id, problem: `it has ${what} but no row` });
       else if ("index" in row) {
         if (kind === Kind.purge) report({ session: id, problem: "it is there and marked as deleted" });
-      } else if (kind === Kind.entry || kind === Kind.key) {
+      } else if (kind === Kind.entry || kind === Kind.key || kind === Kind.mark) {
         // Until the mark is gone the next start goes on taking them off the disk.
         const mark = await level.get(sessionKey(Kind.purge, id));
         if (mark === undefined) report({ session: id, problem: `it was deleted but still has ${what}` });
@@ -124,7 +126,7 @@ export async function inspectStrays(level: Level, report: Report): Promise<void>
         report({ session: id, problem: `it was deleted but still has ${what}` });
     }
   }
-  const strange = { gte: Buffer.of(Kind.owned + 1), lt: Buffer.of(255, 255) };
+  const strange = { gte: Buffer.of(Kind.mark + 1), lt: Buffer.of(255, 255) };
   await rowsOf(level, strange, {}, report, (key) => {
     report({ problem: `a row of the unknown kind ${key[0]}` });
   });

@@ -171,7 +171,7 @@ test("sessions lists what there is, as a table or as lines of JSON", async () =>
   const { out: chat } = await piped(["chat", "--title", "A title\u001b[31m"], ["hi"]);
   const id = session(chat);
   const { out } = await piped(["sessions", "--limit", "5"]);
-  assert.match(out[0]!, /^SESSION +AGENT +STATE +UPDATED +TOKENS +TITLE$/);
+  assert.match(out[0]!, /^SESSION +AGENT +STATE +UNREAD +UPDATED +TOKENS +TITLE$/);
   const row = out.find((line) => line.startsWith(id))!;
   assert.match(row, / demo +idle +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +[1-9]\d* +A title␛\[31m$/);
   const json = await piped(["sessions", "--json"]);

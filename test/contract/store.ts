@@ -5,6 +5,7 @@
  */
 import { listsContract } from "./store-lists.ts";
 import { logContract } from "./store-log.ts";
+import { marksContract } from "./store-marks.ts";
 import { modelContract } from "./store-model.ts";
 import { ownersContract } from "./store-owners.ts";
 import { talliesContract } from "./store-tallies.ts";
@@ -15,5 +16,6 @@ export function storeContract(name: string, makeStore: MakeStore): void {
   ownersContract(name, makeStore);
   listsContract(name, makeStore);
   talliesContract(name, makeStore);
+  marksContract(name, makeStore);
   modelContract(name, makeStore);
 }

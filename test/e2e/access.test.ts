@@ -49,6 +49,7 @@ function requestsOf(session: string, run: string, input: string): readonly (read
     ["editInput", { session, input, content: "other words" }],
     ["withdrawInput", { session, input }],
     ["orderInputs", { session, inputs: [input] }],
+    ["markRead", { session }],
     ["setFloor", { session, mode: "open" }],
     ["passFloor", { session }],
     ["cancel", { session, run }],

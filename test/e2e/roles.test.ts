@@ -97,6 +97,7 @@ const CASES: readonly Case[] = [
   { type: "editInput", fields: ({ session, input }) => ({ session, input, content: "ho" }) },
   { type: "withdrawInput", fields: ({ session, input }) => ({ session, input }) },
   { type: "orderInputs", fields: ({ session, input }) => ({ session, inputs: [input] }) },
+  { type: "markRead", fields: ({ session }) => ({ session }) },
   { type: "setFloor", fields: ({ session }) => ({ session, mode: "queue" }) },
   { type: "passFloor", fields: ({ session }) => ({ session }) },
   { type: "cancel", fields: ({ session, run }) => ({ session, run }) },

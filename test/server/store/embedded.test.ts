@@ -104,6 +104,7 @@ test("of a deleted session only the tombstone stays on disk", async () => {
   const many = Array.from({ length: 1700 }, (_, at) => `entry ${at}`);
   await writer.append(grant, many, { keys: many.map((_, at) => key("ada", `k${at}`, at + 2)) });
   await store.checkpoint(grant, bytes("text"));
+  await store.markRead("ses_1", "ada", { seq: 1, messages: 0 });
   await store.remove({ ...grant, seq: 1701 });
   await store.purged();
   await store.close();
