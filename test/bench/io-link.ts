@@ -23,6 +23,7 @@ export class IoLink {
   /** `before`: a connection that was cut, to be recovered. */
   static async open(url: string, before?: IoLink): Promise<IoLink> {
     const link = new IoLink(await openSocket(`${url}/socket.io/?EIO=4&transport=websocket`));
+    if (before !== undefined) link.#offset = before.#offset;
     const known = before && JSON.stringify({ pid: before.#pid, offset: before.#offset });
     await new Promise<void>((resolve) => {
       link.#connected = resolve;
@@ -43,10 +44,6 @@ export class IoLink {
   /** Whether this connection is the one before, by its private id. */
   continues(before: IoLink): boolean {
     return this.#pid === before.#pid && this.#pid !== "";
-  }
-
-  get hasOffset(): boolean {
-    return this.#offset !== "";
   }
 
   close(): void {

@@ -3,6 +3,7 @@
  * Owns connecting, joining rooms, and counting what came, by its text.
  */
 import { connect, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { newId } from "../../protocol/ids.ts";
 import { IoLink } from "./io-link.ts";
 import { Link } from "./link.ts";
@@ -151,8 +152,10 @@ answerLines({
       ),
     );
   },
-  cut() {
+  async cut() {
     for (const client of clients) client.close();
+    // Socket.IO recovers only what it has noticed to be gone.
+    await sleep(500);
   },
   again: () =>
     inGroups([...clients], async (client, at) => {

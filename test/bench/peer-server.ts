@@ -1,6 +1,7 @@
 /**
  * The side that is measured, where many clients are served: Haulout, Socket.IO, or sockets that are written to with
- * nothing around it. Argument: which, and for Haulout how long text may be merged. Owns the same work for each of them.
+ * nothing around it. Arguments: which, and for Haulout how long text may be merged and a store other than memory, for
+ * Socket.IO whether it recovers connections. Owns the same work for each of them.
  */
 import { once } from "node:events";
 import { createServer } from "node:http";
@@ -27,7 +28,8 @@ interface Peer {
 async function haulout(coalesceMs: number): Promise<Peer> {
   const server = await startServer({
     port: 0,
-    store: "memory",
+    store: process.argv[4] ?? "memory",
+    data: process.cwd(),
     log: "error",
     limits: { coalesceMs, maxQueue: 100_000, maxRuns: 0, maxConnections: 0, maxGreeting: 0 },
   });
@@ -120,7 +122,8 @@ const commands: Commands = {
   /** So many turns, with so many pieces each, so many ms apart: what is late is dropped, never caught up with. */
   async fan([turns, pieces, everyMs]) {
     const says = peer.says();
-    await sleep(100);
+    // Beginning to speak is not what is measured.
+    await sleep(20);
     const before = cpu();
     let sent = 0;
     let due = performance.now();
@@ -130,11 +133,16 @@ const commands: Commands = {
       await sleep(Math.max(0, due - performance.now()));
     }
     // What waits to be merged belongs to it.
-    await sleep(100);
+    await sleep(80);
     return [sent, cpu() - before];
   },
   cpu: () => cpu(),
   rss: () => resident(),
+  /** Timers that wait, and listeners of the process. */
+  held: () => [
+    process.getActiveResourcesInfo().filter((name) => name === "Timeout").length,
+    process.eventNames().reduce((sum, name) => sum + process.listenerCount(name), 0),
+  ],
 };
 answerLines(commands);
 console.log(`listening on http://127.0.0.1:${peer.port}`);

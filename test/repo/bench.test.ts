@@ -39,7 +39,16 @@ test("quick runs every bench and ends with rows as JSON", { limitMs: 240_000 }, 
       `${row.name} is in the table too`,
     );
   }
-  for (const name of ["first-token", "durable-sends", "tool-call", "idle-sessions", "recovery", "presence"]) {
+  for (const name of [
+    "fan-out",
+    "connections",
+    "first-token",
+    "durable-sends",
+    "tool-call",
+    "idle-sessions",
+    "recovery",
+    "presence",
+  ]) {
     assert.ok(
       last.rows.some((row: { name: string }) => row.name.startsWith(name)),
       name,
