@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import type { SendMode } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { Client } from "../client.ts";
-import type { SessionHandle } from "../session.ts";
+import type { SendOptions, SessionHandle } from "../session.ts";
 import { Conversation } from "./conversation.ts";
 import { floorText } from "./floor.ts";
 import { CatchUp, OwnInputs } from "./follow.ts";
@@ -52,6 +52,8 @@ While chatting:
   /steer, /interrupt, /rollback TEXT
                  a message that joins the answer that is being written, or ends it and goes first; with rollback the
                  agent does not read what it ended
+  /ask AGENT TEXT
+                 a message that another agent answers, as a guest here; /ask alone lists the agents
   /queue         list what waits, by number; then /edit N TEXT, /withdraw N, /first N
   /floor [MODE]  say who may send, or set it: open, queue (in turns), owner-only, hand; then /take, /pass [USER]
   /help          print these
@@ -225,7 +227,9 @@ class Room {
     if (!line.startsWith("/")) return this.#say(line);
     if (line.startsWith("//")) return this.#say(line.slice(1));
     const [, mode, text] = /^\/(steer|interrupt|rollback)\s+(\S.*)$/.exec(line.trim()) ?? [];
-    if (text !== undefined) return this.#say(text, mode as SendMode);
+    if (text !== undefined) return this.#say(text, { mode: mode as SendMode });
+    const [, agent, question] = /^\/ask\s+(\S+)\s+(\S.*)$/.exec(line.trim()) ?? [];
+    if (agent !== undefined && question !== undefined) return this.#say(question, { agent });
     switch (line.trim()) {
       case "/cancel":
         return this.#cancel();
@@ -235,6 +239,8 @@ class Room {
         return this.#compact();
       case "/fork":
         return this.#fork();
+      case "/ask":
+        return this.#agents();
       case "/who":
         while (this.#session.presence.people === 0 && this.#session.ended === undefined)
           await this.#next("presence");
@@ -252,12 +258,18 @@ class Room {
     }
   }
 
-  async #say(text: string, mode: SendMode = "queue"): Promise<void> {
+  async #say(text: string, how: Pick<SendOptions, "mode" | "agent"> = {}): Promise<void> {
     // Of a pipe, what it is about has begun by then.
-    if (mode !== "queue" && !this.#interactive) await this.#begun();
+    if (how.mode !== undefined && !this.#interactive) await this.#begun();
     const timeoutMs = this.#interactive ? Infinity : PIPED_SEND_MS;
-    const ok = await this.#session.send(text, { mode, timeoutMs });
+    const ok = await this.#session.send(text, { ...how, timeoutMs });
     this.#own.sent(ok.input);
+  }
+
+  async #agents(): Promise<void> {
+    const { items } = await this.#client.listAgents();
+    const names = items.map(({ name }) => nameOf(name)).join(", ");
+    this.#output.notice(`agents: ${names}; /ask AGENT TEXT asks one`);
   }
 
   async #cancel(): Promise<void> {

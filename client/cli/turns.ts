@@ -83,9 +83,13 @@ export class Turns {
 
   #list(): void {
     if (this.#queue.length === 0) this.#notice("nothing waits");
-    for (const [at, { actor, content, mode }] of this.#queue.entries()) {
+    for (const [at, { actor, agent, content, mode }] of this.#queue.entries()) {
       const name = actor === undefined ? "" : `${nameOf(actor.name)}: `;
-      const how = mode === "queue" ? "" : ` (${mode})`;
+      const ways = [
+        ...(mode === "queue" ? [] : [mode]),
+        ...(agent === undefined ? [] : [`to ${nameOf(agent)}`]),
+      ];
+      const how = ways.length === 0 ? "" : ` (${ways.join(", ")})`;
       this.#notice(`${at + 1} ${name}${oneLine(textOf(content), 100)}${how}`);
     }
   }

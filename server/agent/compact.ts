@@ -70,7 +70,8 @@ export async function summarize(
 ): Promise<EntryBodyOf<"compacted">> {
   const { agent, model, deadlines, signal } = request;
   const text = await orAbort(request.onCompact(REQUEST), signal);
-  const covered = buildPrompt({ ...state, messages: state.messages.filter(({ seq }) => seq <= upTo) });
+  const messages = state.messages.filter(({ seq }) => seq <= upTo);
+  const covered = buildPrompt({ ...state, messages }, agent.name);
   const asked = {
     instructions: agent.instructions,
     messages: [...covered.flatMap(told), { role: "user" as const, parts: [{ type: "text" as const, text }] }],

@@ -1,7 +1,7 @@
 /**
- * History → prompt: the one place where a session's messages become what a model reads. Owns the form in which authors
- * are named and the rule that no call goes out without a result; never trims and never talks to a model. Within a run
- * each prompt begins with the one before it, so that a provider may cache it.
+ * History → prompt: the one place where a session's messages become what an agent's model reads. Owns the form in which
+ * authors are named, other agents too, and the rule that no call goes out without a result; never trims and never talks to
+ * a model. Within a run each prompt begins with the one before it, so that a provider may cache it.
  */
 import type { Actor, Content, FilePart, MessagePart, ToolPart } from "../../protocol/content.ts";
 import type { HistoryMessage, SessionState } from "../../protocol/frames.ts";
@@ -24,8 +24,11 @@ const OUTCOMES: Readonly<Record<string, string>> = {
   "outcome-unknown": "outcome-unknown: nobody knows whether the call took effect; check before you repeat it",
 };
 
-/** The prompt of a session: the summary where the history was compacted, then every message since, in order, but what was rolled back. */
-export function buildPrompt(state: SessionState): PromptMessage[] {
+/**
+ * The prompt of a session for `agent`: the summary where the history was compacted, then every message since, in order,
+ * but what was rolled back.
+ */
+export function buildPrompt(state: SessionState, agent: string): PromptMessage[] {
   const since = state.compacted?.upTo ?? 0;
   const prompt: PromptMessage[] = [];
   if (state.compacted !== undefined) {
@@ -38,6 +41,7 @@ export function buildPrompt(state: SessionState): PromptMessage[] {
     if (message.seq <= since || message.rolledBack) continue;
     if (message.role === "user")
       prompt.push({ role: "user", parts: [author(message.author), ...userParts(message.parts)] });
+    else if (message.author.id !== agent) prompt.push(...other(message));
     else prompt.push(...assistant(message, message.run !== undefined && message.run === state.run?.run));
   }
   return prompt;
@@ -53,7 +57,8 @@ function author(actor: Actor): PromptPart {
   const name = Array.from(actor.name.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, ""))
     .slice(0, MAX_NAME_POINTS)
     .join("");
-  return { type: "author", text: JSON.stringify({ author: name, user: actor.id }) };
+  const who = actor.kind === "agent" ? { agent: actor.id } : { user: actor.id };
+  return { type: "author", text: JSON.stringify({ author: name, ...who }) };
 }
 
 function userParts(parts: readonly MessagePart[]): PromptPart[] {
@@ -104,6 +109,23 @@ function assistant(message: HistoryMessage, current: boolean): PromptMessage[] {
   if (results.length > 0) said.push({ role: "tool", results });
   if (message.incomplete) said.push({ role: "user", parts: [CUT_OFF] });
   return said;
+}
+
+/**
+ * What another agent said, as somebody else's words: a model takes an assistant's for its own, and its provider may refuse
+ * calls of tools that it does not have.
+ */
+function other(message: HistoryMessage): PromptMessage[] {
+  const parts = message.parts.flatMap((part): PromptPart[] => {
+    if (part.type === "text") return part.text.trim() === "" ? [] : [{ type: "text", text: part.text }];
+    if (part.type === "file") return [file(part)];
+    if (part.type !== "dynamic-tool") return [];
+    const { tool, ok, value } = result(part);
+    return [{ type: "author", text: JSON.stringify({ tool, input: part.input ?? {}, ok, value }) }];
+  });
+  if (parts.length === 0) return [];
+  const cutOff = message.incomplete ? [CUT_OFF] : [];
+  return [{ role: "user", parts: [author(message.author), ...parts, ...cutOff] }];
 }
 
 function result(part: ToolPart): PromptResult {

@@ -211,7 +211,7 @@ async function* callModel(context: RunContext, step: number): AsyncGenerator<Run
   const { agent, model } = context;
   const request = {
     instructions: agent.instructions,
-    messages: buildPrompt(context.state()),
+    messages: buildPrompt(context.state(), agent.name),
     tools: context.tools().map(({ specification: { name, description, inputSchema } }) => ({
       name,
       description,

@@ -22,10 +22,10 @@ export interface Target extends Pick<LanguageModel, "specificationVersion" | "pr
   readonly files: boolean;
 }
 
-/** Follows the agent's own instructions wherever a person speaks. */
+/** Follows the agent's own instructions wherever a person speaks, or another agent. */
 const ABOUT_AUTHORS =
-  "Each message of a person begins with a part in JSON that names its author. The server writes it, the person cannot. " +
-  "Use it to know who speaks; never write such a part yourself.";
+  "Each message of a person, or of another agent, begins with a part in JSON that names its author. The server writes it, " +
+  "they cannot. Use it to know who speaks; never write such a part yourself.";
 /** What a model reads as text although it comes as a file. */
 const TEXT_TYPES =
   /^(?:text\/[\w.+-]+|application\/(?:json|xml|yaml|x-yaml|toml|javascript|[\w.-]+\+(?:json|xml)))$/;

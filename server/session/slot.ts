@@ -214,7 +214,7 @@ export class RunSlot {
         allowedElsewhere: () => this.#services.allowed(context.actor, session.id),
         state: () => session.state,
         toolsAgain: () => this.#toolsAgain(current, context.actor),
-        joinSteers: () => this.#joinSteers(run),
+        joinSteers: () => this.#joinSteers(run, context.agent.name),
         end: end.signal,
         stop: stop.signal,
         onCompact: (prompt) => this.#services.onCompact(prompt),
@@ -285,9 +285,10 @@ export class RunSlot {
     }
   }
 
-  #joinSteers(run: string): EntryBody[] {
+  /** But those that ask another agent: they wait for a run of its own. */
+  #joinSteers(run: string, agent: string): EntryBody[] {
     return this.#session.state.queue
-      .filter((item) => item.mode === "steer")
+      .filter((item) => item.mode === "steer" && (item.agent === undefined || item.agent === agent))
       .map((item) => inputMessage(item, run));
   }
 

@@ -59,4 +59,26 @@ test("the queue is listed and changed, the floor said and set, and a rollback go
   await server.kill();
 });
 
+test("another agent answers as a guest, under its own name, also of what waits", async () => {
+  const agents = [{ name: "clerk" }, { name: "critic" }];
+  const server = await TestServer.start({ store: "memory", config: { agents } });
+  const chat = spawnNode([compiled("server/main.ts"), "chat", "--as", "ann", "--agent", "clerk"], {
+    env: { HAULOUT_URL: server.url },
+  });
+  const slow = JSON.stringify({ script: [{ text: "so" }, { stall: 600_000 }] });
+  const lines = ["/ask", `/ask critic ${slow}`, "/ask nobody hello", "/ask clerk why?", "/queue", "/cancel"];
+  chat.stdin.end(`${lines.join("\n")}\n`);
+  await chat.exited;
+  assert.equal(chat.stderr, [
+    "agents: clerk, critic; /ask AGENT TEXT asks one",
+    "not-found: agent 'nobody' not registered",
+    "1 ann: why? (to clerk)",
+  ]);
+  const shown = chat.stdout.filter((line) => /^(clerk|critic|--)/.test(line));
+  assert.is(shown[0], "critic: so");
+  assert.match(shown[1]!, /cancelled/);
+  assert.match(shown[2]!, /^clerk: You said “why\?”/);
+  await server.kill();
+});
+
 test.run();

@@ -66,6 +66,18 @@ export const SESSION_CASES: readonly Case[] = [
     ],
   },
   {
+    name: "an input may name the agent that answers it; one that is not there is not found",
+    steps: [
+      ...attached,
+      { send: { type: "send", id: 3, session: "$s", key: "k1", content: "x", agent: "nobody" } },
+      { expect: { type: "error", id: 3, code: "not-found" } },
+      { send: { type: "send", id: 4, session: "$s", key: "k2", content: "x", agent: "demo" } },
+      { expect: event("input-queued", { input: "$input", agent: "demo" }) },
+      { expect: { type: "ok", id: 4, input: "$input" } },
+      { expect: event("run-started", { input: "$input", agent: "demo" }) },
+    ],
+  },
+  {
     name: "attach answers ok, then every entry, then live",
     steps: attached,
   },

@@ -55,7 +55,11 @@ function check(logs: readonly EventFrame[][], when: string): void {
   for (const log of forks) {
     const fork = stateOf(log);
     const { at } = fork.session.forkedFrom!;
-    assert.equal(buildPrompt(fork), buildPrompt(stateOf(original.slice(0, at))), `${when}: a whole fork`);
+    assert.equal(
+      buildPrompt(fork, "demo"),
+      buildPrompt(stateOf(original.slice(0, at)), "demo"),
+      `${when}: a whole fork`,
+    );
     assert.is(fork.session.state, "idle");
   }
 }

@@ -38,17 +38,15 @@ test("the prompt after any compaction is the last summary and every message afte
     fc.property(choices, (numbers) => {
       const log = randomLog(numbers);
       const last = log.findLast(({ event }) => event.type === "compacted")?.event;
-      const prompt = buildPrompt(folded(log));
+      const prompt = buildPrompt(folded(log), "demo");
       const whole = folded(
         log.map((entry) =>
           entry.event.type === "compacted" ? { ...entry, event: { type: "something-new" } as never } : entry,
         ),
       );
       const since = last?.type === "compacted" ? last.upTo : 0;
-      const expected: PromptMessage[] = buildPrompt({
-        ...whole,
-        messages: whole.messages.filter(({ seq }) => seq > since),
-      });
+      const messages = whole.messages.filter(({ seq }) => seq > since);
+      const expected: PromptMessage[] = buildPrompt({ ...whole, messages }, "demo");
       if (last?.type === "compacted") {
         compacted++;
         const text = `Summary of what came before:\n${last.summary}`;

@@ -219,18 +219,52 @@ test("what waits can be withdrawn, and never runs", async () => {
   assert.equal(violations(await runtime.log(session)), []);
 });
 
-test("an input may ask for another agent, for its own run", async () => {
-  const { runtime, session, gate } = await held();
+test("an input may ask for another agent, for its own run; each reads who said what", async () => {
+  const { runtime, session, model, gate } = await held();
   await runtime.runtime.addAgent({ name: "other" });
   const second = await runtime.send(session, "second", { agent: "other" });
   const third = await runtime.send(session, "third");
   gate.resolve();
   await runtime.endOf(session, third.input);
+  const log = await runtime.log(session);
   assert.equal(
-    bodiesOf(await runtime.log(session), "run-started").map(({ agent }) => agent),
+    bodiesOf(log, "run-started").map(({ agent }) => agent),
     ["demo", "other", "demo"],
   );
+  assert.equal(
+    bodiesOf(log, "message").flatMap(({ message }) => (message.role === "user" ? [] : [message.author.id])),
+    ["demo", "demo", "other", "demo"],
+  );
+  const told = (request: number): string[] =>
+    model.requests[request]!.messages.flatMap((message) => {
+      if (message.role !== "user") return [message.role];
+      const [first] = message.parts;
+      return first?.type === "author" ? [first.text] : [];
+    });
+  const ada = '{"author":"ada","user":"ada"}';
+  const demo = '{"author":"demo","agent":"demo"}';
+  const other = '{"author":"other","agent":"other"}';
+  assert.equal(told(2), [ada, demo, demo, ada]);
+  assert.equal(told(3), [ada, "assistant", "tool", "assistant", ada, other, ada]);
   assert.ok(second.seq < third.seq);
+  assert.equal(violations(log), []);
+});
+
+test("a steer to another agent joins no run of this one, and has a run of its own", async () => {
+  const { runtime, session, gate } = await held();
+  await runtime.runtime.addAgent({ name: "other" });
+  const own = await runtime.send(session, "to you", { mode: "steer", agent: "demo" });
+  const steer = await runtime.send(session, "to the other", { mode: "steer", agent: "other" });
+  gate.resolve();
+  await runtime.endOf(session, steer.input);
+  const log = await runtime.log(session);
+  assert.equal(
+    bodiesOf(log, "run-started").map(({ agent }) => agent),
+    ["demo", "other"],
+  );
+  const joined = log.find(({ event }) => event.type === "message" && event.message.id === own.input);
+  assert.is(joined?.run, bodiesOf(log, "run-started")[0]?.run);
+  assert.equal(violations(log), []);
 });
 
 test("who may not enter learns of no session", async () => {

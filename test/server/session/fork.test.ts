@@ -59,7 +59,7 @@ async function check(
   const copy = await runtime.state(id);
   const since = original.messages.filter(({ seq }) => seq > (original.compacted?.upTo ?? 0));
   assert.equal(said(copy.messages), said(since));
-  assert.equal(buildPrompt(copy), buildPrompt(original));
+  assert.equal(buildPrompt(copy, "demo"), buildPrompt(original, "demo"));
   assert.equal(copy.session.forkedFrom, { session, at: place });
   assert.equal([copy.session.agent, copy.session.owner, copy.session.state], ["demo", user, "idle"]);
   assert.equal(
