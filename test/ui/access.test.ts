@@ -220,47 +220,53 @@ else {
     });
   }
 
-  test("a session is begun, spoken in, answered and left by the keyboard alone", async () => {
-    const { page, violations, errors, context } = await browser.open(server.http, { token: tokenOf("ann") });
-    await page.getByRole("radio", { name: /clerk/ }).waitFor();
-    /** Goes on to the next thing that can be reached, until it is the one that is named. */
-    const reach = async (name: RegExp): Promise<void> => {
-      for (let steps = 0; steps < 60; steps++) {
-        await page.keyboard.press("Tab");
-        const at = await page.evaluate(() => {
-          const element = document.activeElement as HTMLInputElement | null;
-          const label = element?.labels?.[0]?.textContent ?? "";
-          return `${element?.getAttribute("aria-label") ?? ""} ${label} ${element?.textContent ?? ""}`;
-        });
-        if (name.test(at)) return;
-      }
-      throw new Error(`the keyboard does not reach ${name}`);
-    };
-    await reach(/helper/);
-    await page.keyboard.press("ArrowDown");
-    await reach(/First message/);
-    await page.keyboard.type(
-      '{"script":[{"calls":[{"tool":"pay","input":{"to":"Ice Ltd"}}]},{"text":"Paid at last."}]}',
-    );
-    await page.keyboard.press("Enter");
-    await page.getByRole("button", { name: "Approve" }).waitFor();
-    await page.locator(".composer textarea:focus").waitFor();
-    await page.keyboard.press("Shift+Tab");
-    for (let steps = 0; steps < 20; steps++) {
-      if (await page.evaluate(() => document.activeElement?.textContent === "Approve")) break;
+  test(
+    "a session is begun, spoken in, answered and left by the keyboard alone",
+    { limitMs: 90_000 },
+    async () => {
+      const { page, violations, errors, context } = await browser.open(server.http, {
+        token: tokenOf("ann"),
+      });
+      await page.getByRole("radio", { name: /clerk/ }).waitFor();
+      /** Goes on to the next thing that can be reached, until it is the one that is named. */
+      const reach = async (name: RegExp): Promise<void> => {
+        for (let steps = 0; steps < 60; steps++) {
+          await page.keyboard.press("Tab");
+          const at = await page.evaluate(() => {
+            const element = document.activeElement as HTMLInputElement | null;
+            const label = element?.labels?.[0]?.textContent ?? "";
+            return `${element?.getAttribute("aria-label") ?? ""} ${label} ${element?.textContent ?? ""}`;
+          });
+          if (name.test(at)) return;
+        }
+        throw new Error(`the keyboard does not reach ${name}`);
+      };
+      await reach(/helper/);
+      await page.keyboard.press("ArrowDown");
+      await reach(/First message/);
+      await page.keyboard.type(
+        '{"script":[{"calls":[{"tool":"pay","input":{"to":"Ice Ltd"}}]},{"text":"Paid at last."}]}',
+      );
+      await page.keyboard.press("Enter");
+      await page.getByRole("button", { name: "Approve" }).waitFor();
+      await page.locator(".composer textarea:focus").waitFor();
       await page.keyboard.press("Shift+Tab");
-    }
-    await page.keyboard.press("Enter");
-    await page.getByText("Paid at last.").waitFor();
-    await reach(/Message/);
-    await page.keyboard.type("Thank you");
-    await page.keyboard.press("Enter");
-    await page.getByText("You said “Thank you”").waitFor();
-    assert.equal([...violations, ...errors], []);
-    await context.close();
-  });
+      for (let steps = 0; steps < 20; steps++) {
+        if (await page.evaluate(() => document.activeElement?.textContent === "Approve")) break;
+        await page.keyboard.press("Shift+Tab");
+      }
+      await page.keyboard.press("Enter");
+      await page.getByText("Paid at last.").waitFor();
+      await reach(/Message/);
+      await page.keyboard.type("Thank you");
+      await page.keyboard.press("Enter");
+      await page.getByText("You said “Thank you”").waitFor();
+      assert.equal([...violations, ...errors], []);
+      await context.close();
+    },
+  );
 
-  test("who may only read sees everything and has nothing to write in", async () => {
+  test("who may only read sees everything and has nothing to write in", { limitMs: 90_000 }, async () => {
     const { page, violations, errors, context } = await browser.open(`${server.http}/#/s/${survey}`, {
       token: tokenOf("eve"),
     });
@@ -274,7 +280,7 @@ else {
     await context.close();
   });
 
-  test("an invitation's link makes who opens it a member", async () => {
+  test("an invitation's link makes who opens it a member", { limitMs: 90_000 }, async () => {
     const ann = await browser.open(`${server.http}/#/s/${survey}`, { token: tokenOf("ann") });
     await ann.page.getByRole("button", { name: "Members" }).click();
     await ann.page.getByRole("button", { name: "Make a link" }).click();
@@ -287,30 +293,34 @@ else {
     await Promise.all([ann.context.close(), bob.context.close()]);
   });
 
-  test("on a phone nothing is wider than the screen, and one gets from the list to a session and back", async () => {
-    const { page, violations, errors, context } = await browser.open(server.http, {
-      width: 390,
-      height: 780,
-      token: tokenOf("ann"),
-    });
-    const isWide = (): Promise<boolean> =>
-      page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
-    await page.getByRole("link", { name: /Walrus survey/ }).click();
-    await page.locator(".hljs-keyword").first().waitFor();
-    assert.not.ok(await isWide(), "session");
-    assert.not.ok(await page.locator(".sidebar").isVisible());
-    await picture(page, "session-phone");
-    await page.getByRole("link", { name: "All sessions" }).click();
-    await page.getByRole("link", { name: /Walrus survey/ }).waitFor();
-    await picture(page, "start-phone");
-    for (const view of ["inbox", "tools", "activity"]) {
-      await page.goto(`${server.http}/#/${view}`);
-      await page.getByRole("heading", { level: 1 }).waitFor();
-      assert.not.ok(await isWide(), view);
-    }
-    assert.equal([...violations, ...errors], []);
-    await context.close();
-  });
+  test(
+    "on a phone nothing is wider than the screen, and one gets from the list to a session and back",
+    { limitMs: 90_000 },
+    async () => {
+      const { page, violations, errors, context } = await browser.open(server.http, {
+        width: 390,
+        height: 780,
+        token: tokenOf("ann"),
+      });
+      const isWide = (): Promise<boolean> =>
+        page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
+      await page.getByRole("link", { name: /Walrus survey/ }).click();
+      await page.locator(".hljs-keyword").first().waitFor();
+      assert.not.ok(await isWide(), "session");
+      assert.not.ok(await page.locator(".sidebar").isVisible());
+      await picture(page, "session-phone");
+      await page.getByRole("link", { name: "All sessions" }).click();
+      await page.getByRole("link", { name: /Walrus survey/ }).waitFor();
+      await picture(page, "start-phone");
+      for (const view of ["inbox", "tools", "activity"]) {
+        await page.goto(`${server.http}/#/${view}`);
+        await page.getByRole("heading", { level: 1 }).waitFor();
+        assert.not.ok(await isWide(), view);
+      }
+      assert.equal([...violations, ...errors], []);
+      await context.close();
+    },
+  );
 }
 
 test.run();

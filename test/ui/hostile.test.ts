@@ -60,163 +60,169 @@ else {
     await page.getByRole("log").focus();
   }
 
-  test("markup in messages, titles, names and outputs of tools is text, and nothing leaves the page", async () => {
-    const { session } = await client.createSession({
-      agent: "demo",
-      title: `<script>hacked=14</script>${TURNED}${"x".repeat(900)}`,
-    });
-    const long = "y".repeat(600 * 1024);
-    const tools = await client.provideTools({
-      evil: {
-        description: MARKUP,
-        input: { type: "object" },
-        effect: "pure",
-        execute: () => ({ html: MARKUP, turned: TURNED, long }),
-      },
-    });
-    const handle = await client.attach(session);
-    await handle.ask(
-      JSON.stringify({
-        script: [
-          { reasoning: MARKUP },
-          { calls: [{ tool: "evil", input: { html: MARKUP } }] },
-          { text: MARKUP },
-        ],
-      }),
-    );
-    await handle.ask(`${MARKUP} ${"z".repeat(700 * 1024)}`);
-    const { page, violations, errors } = await browser.open("about:blank");
-    const foreign: string[] = [];
-    page.on("request", (request) => {
-      if (!request.url().startsWith(server.http) && !request.url().startsWith("data:"))
-        foreign.push(request.url());
-    });
-    await page.goto(`${server.http}/#/s/${session}`);
-    await read(page);
-    await page.keyboard.press("Home");
-    await page.locator(".tool summary").click();
-    await page.locator(".reasoning summary").first().click();
-    await page.locator(".tool .inside").getByText("Output").waitFor();
-    await page.locator("pre.long").first().waitFor();
-    await page
-      .getByRole("button", { name: /Show more/ })
-      .first()
-      .click();
-    await picture(page, "hostile");
-    const found = await page.evaluate(() => ({
-      hacked: (window as unknown as { hacked?: number }).hacked,
-      scripts: [...document.scripts].filter((script) => !script.src.startsWith(location.origin)).length,
-      handlers: [...document.querySelectorAll("*")].filter((element) =>
-        element.getAttributeNames().some((name) => name.startsWith("on")),
-      ).length,
-      embedded: document.querySelectorAll("iframe, object, embed, img, #root script, form[action]").length,
-      schemes: [...new Set([...document.links].map((link) => new URL(link.href).protocol))].sort(),
-      titles: [...document.querySelectorAll("h1, .sessions .title, .author")].map(
-        (element) => element.textContent,
-      ),
-      code: [...document.querySelectorAll("pre.long")].map((element) => element.textContent).join(""),
-      wide: document.documentElement.scrollWidth > document.documentElement.clientWidth,
-      letters: document.body.textContent.length,
-    }));
-    assert.is(found.hacked, undefined);
-    assert.equal([found.scripts, found.handlers, found.embedded], [0, 0, 0]);
-    assert.ok(
-      found.schemes.every((scheme) => /^(?:https?|mailto):$/.test(scheme)),
-      found.schemes.join(),
-    );
-    for (const title of found.titles) assert.not.match(title, /[\u200b\u202a-\u202e\u2066-\u2069\ufeff]/);
-    assert.match(found.code, /⟦U\+202E⟧gnp\.exe/);
-    assert.not.ok(found.wide, "nothing pushes the page wider than its window");
-    assert.ok(found.letters < 400_000, `${found.letters} letters are drawn at once`);
-    assert.equal(foreign, []);
-    assert.equal([...violations, ...errors], []);
-    await tools.withdraw();
-  });
-
-  test("of a session of ten thousand messages only what is near the screen exists, wherever its reader goes", async () => {
-    const session = "ses_long";
-    const at = Date.now() - MESSAGES * 1000;
-    const author = { kind: "user" as const, id: "ann", name: "Ann", verified: false };
-    for (let sent = 0; sent < MESSAGES;) {
-      const first =
-        sent === 0 ? [{ at, event: { type: "session-created", agent: "demo", owner: "ann" } as const }] : [];
-      const entries = [
-        ...first,
-        ...Array.from({ length: Math.min(990, MESSAGES - sent) }, (_, n) => ({
-          at: at + (sent + n) * 1000,
-          event: {
-            type: "message" as const,
-            message: {
-              id: `msg_${sent + n}`,
-              role: "user" as const,
-              author,
-              parts: [
-                { type: "text" as const, text: `message ${sent + n}, ${"and more of it ".repeat(n % 12)}` },
-              ],
-            },
-          },
-        })),
-      ];
-      const after = sent === 0 ? 0 : sent + 1;
-      sent += entries.length - first.length;
-      const last = sent >= MESSAGES ? { last: true as const } : {};
-      await client.request("importEntries", { session, after, entries, ...last });
-    }
-    const { page, errors, violations } = await browser.open(server.http);
-    await page.getByRole("heading", { name: "What shall we do?" }).waitFor();
-    const painted = await page.evaluate(async () => {
-      const began = performance.now();
-      location.hash = "#/s/ses_long";
-      while (document.querySelector('[data-row="msg_9999"]') === null)
-        await new Promise((resolve) => requestAnimationFrame(resolve));
-      await new Promise((resolve) => requestAnimationFrame(resolve));
-      return performance.now() - began;
-    });
-    console.log(`10 000 messages: painted in ${Math.round(painted)} ms`);
-    const rows = (): Promise<number> => page.locator("[data-row]").count();
-    assert.ok((await rows()) <= MOST_ROWS, `${await rows()} rows`);
-    await read(page);
-    let most = 0;
-    const shown = async (): Promise<number> => {
-      most = Math.max(most, await rows());
-      const id = await page.evaluate(() => {
-        const top = document.querySelector(".scroller")!.getBoundingClientRect().top;
-        const row = [...document.querySelectorAll<HTMLElement>('[data-row^="msg_"]')].find(
-          (element) => element.getBoundingClientRect().bottom > top + 1,
-        );
-        return row?.dataset["row"];
+  test(
+    "markup in messages, titles, names and outputs of tools is text, and nothing leaves the page",
+    { limitMs: 90_000 },
+    async () => {
+      const { session } = await client.createSession({
+        agent: "demo",
+        title: `<script>hacked=14</script>${TURNED}${"x".repeat(900)}`,
       });
-      return Number(id?.slice(4));
-    };
-    const above = (): Promise<number> => page.locator(".scroller").evaluate((box) => box.scrollTop);
-    let was = MESSAGES;
-    await page.keyboard.press("Home");
-    await until(
-      async () => {
-        if ((await above()) > 4000) return true;
-        was = await shown();
-        return false;
-      },
-      10_000,
-      "older messages above those that are shown",
-    );
-    const held = await shown();
-    assert.ok(Math.abs(held - was) <= 12, `the reader stays where he was: at ${was}, now at ${held}`);
-    for (const goal of [9800, 9500, 9200]) {
-      const further = async (): Promise<boolean> => {
-        await page.keyboard.press("Home");
-        return (await shown()) < goal;
+      const long = "y".repeat(600 * 1024);
+      const tools = await client.provideTools({
+        evil: {
+          description: MARKUP,
+          input: { type: "object" },
+          effect: "pure",
+          execute: () => ({ html: MARKUP, turned: TURNED, long }),
+        },
+      });
+      const handle = await client.attach(session);
+      await handle.ask(
+        JSON.stringify({
+          script: [
+            { reasoning: MARKUP },
+            { calls: [{ tool: "evil", input: { html: MARKUP } }] },
+            { text: MARKUP },
+          ],
+        }),
+      );
+      await handle.ask(`${MARKUP} ${"z".repeat(700 * 1024)}`);
+      const { page, violations, errors } = await browser.open("about:blank");
+      const foreign: string[] = [];
+      page.on("request", (request) => {
+        if (!request.url().startsWith(server.http) && !request.url().startsWith("data:"))
+          foreign.push(request.url());
+      });
+      await page.goto(`${server.http}/#/s/${session}`);
+      await read(page);
+      await page.keyboard.press("Home");
+      await page.locator(".tool summary").click();
+      await page.locator(".reasoning summary").first().click();
+      await page.locator(".tool .inside").getByText("Output").waitFor();
+      await page.locator("pre.long").first().waitFor();
+      await page
+        .getByRole("button", { name: /Show more/ })
+        .first()
+        .click();
+      await picture(page, "hostile");
+      const found = await page.evaluate(() => ({
+        hacked: (window as unknown as { hacked?: number }).hacked,
+        scripts: [...document.scripts].filter((script) => !script.src.startsWith(location.origin)).length,
+        handlers: [...document.querySelectorAll("*")].filter((element) =>
+          element.getAttributeNames().some((name) => name.startsWith("on")),
+        ).length,
+        embedded: document.querySelectorAll("iframe, object, embed, img, #root script, form[action]").length,
+        schemes: [...new Set([...document.links].map((link) => new URL(link.href).protocol))].sort(),
+        titles: [...document.querySelectorAll("h1, .sessions .title, .author")].map(
+          (element) => element.textContent,
+        ),
+        code: [...document.querySelectorAll("pre.long")].map((element) => element.textContent).join(""),
+        wide: document.documentElement.scrollWidth > document.documentElement.clientWidth,
+        letters: document.body.textContent.length,
+      }));
+      assert.is(found.hacked, undefined);
+      assert.equal([found.scripts, found.handlers, found.embedded], [0, 0, 0]);
+      assert.ok(
+        found.schemes.every((scheme) => /^(?:https?|mailto):$/.test(scheme)),
+        found.schemes.join(),
+      );
+      for (const title of found.titles) assert.not.match(title, /[\u200b\u202a-\u202e\u2066-\u2069\ufeff]/);
+      assert.match(found.code, /⟦U\+202E⟧gnp\.exe/);
+      assert.not.ok(found.wide, "nothing pushes the page wider than its window");
+      assert.ok(found.letters < 400_000, `${found.letters} letters are drawn at once`);
+      assert.equal(foreign, []);
+      assert.equal([...violations, ...errors], []);
+      await tools.withdraw();
+    },
+  );
+
+  test(
+    "of a session of ten thousand messages only what is near the screen exists, wherever its reader goes",
+    { limitMs: 90_000 },
+    async () => {
+      const session = "ses_long";
+      const at = Date.now() - MESSAGES * 1000;
+      const author = { kind: "user" as const, id: "ann", name: "Ann", verified: false };
+      for (let sent = 0; sent < MESSAGES;) {
+        const first =
+          sent === 0
+            ? [{ at, event: { type: "session-created", agent: "demo", owner: "ann" } as const }]
+            : [];
+        const entries = [
+          ...first,
+          ...Array.from({ length: Math.min(990, MESSAGES - sent) }, (_, n) => ({
+            at: at + (sent + n) * 1000,
+            event: {
+              type: "message" as const,
+              message: {
+                id: `msg_${sent + n}`,
+                role: "user" as const,
+                author,
+                parts: [
+                  { type: "text" as const, text: `message ${sent + n}, ${"and more of it ".repeat(n % 12)}` },
+                ],
+              },
+            },
+          })),
+        ];
+        const after = sent === 0 ? 0 : sent + 1;
+        sent += entries.length - first.length;
+        const last = sent >= MESSAGES ? { last: true as const } : {};
+        await client.request("importEntries", { session, after, entries, ...last });
+      }
+      const { page, errors, violations } = await browser.open(server.http);
+      await page.getByRole("heading", { name: "What shall we do?" }).waitFor();
+      const painted = await page.evaluate(async () => {
+        const began = performance.now();
+        location.hash = "#/s/ses_long";
+        while (document.querySelector('[data-row="msg_9999"]') === null)
+          await new Promise((resolve) => requestAnimationFrame(resolve));
+        await new Promise((resolve) => requestAnimationFrame(resolve));
+        return performance.now() - began;
+      });
+      console.log(`10 000 messages: painted in ${Math.round(painted)} ms`);
+      const rows = (): Promise<number> => page.locator("[data-row]").count();
+      assert.ok((await rows()) <= MOST_ROWS, `${await rows()} rows`);
+      await read(page);
+      let most = 0;
+      const shown = async (): Promise<number> => {
+        most = Math.max(most, await rows());
+        const id = await page.evaluate(() => {
+          const top = document.querySelector(".scroller")!.getBoundingClientRect().top;
+          const row = [...document.querySelectorAll<HTMLElement>('[data-row^="msg_"]')].find(
+            (element) => element.getBoundingClientRect().bottom > top + 1,
+          );
+          return row?.dataset["row"];
+        });
+        return Number(id?.slice(4));
       };
-      await until(further, 10_000, `message ${goal}`);
-    }
-    const before = await shown();
-    await page.keyboard.press("PageDown");
-    await until(async () => (await shown()) > before, 5000, "a page further down");
-    await page.getByRole("button", { name: "Jump to latest" }).click();
-    await page.locator('[data-row="msg_9999"]').waitFor();
-    assert.ok(most <= MOST_ROWS, `${most} rows at once`);
-    assert.equal([...violations, ...errors], []);
-  });
+      const above = (): Promise<number> => page.locator(".scroller").evaluate((box) => box.scrollTop);
+      const toTop = (): Promise<void> =>
+        page.locator(".scroller").evaluate((box) => {
+          box.scrollTop = 0;
+        });
+      await toTop();
+      await until(async () => (await above()) > 4000, 10_000, "older messages above those that are shown");
+      // The first one of the fifty that a snapshot brings.
+      const held = await shown();
+      assert.ok(Math.abs(held - 9950) <= 5, `the reader stays where he was: at ${held}`);
+      for (const goal of [9800, 9500, 9200]) {
+        const further = async (): Promise<boolean> => {
+          await toTop();
+          return (await shown()) < goal;
+        };
+        await until(further, 20_000, `message ${goal}`);
+      }
+      const before = await shown();
+      await page.keyboard.press("PageDown");
+      await until(async () => (await shown()) > before, 5000, "a page further down");
+      await page.getByRole("button", { name: "Jump to latest" }).click();
+      await page.locator('[data-row="msg_9999"]').waitFor();
+      assert.ok(most <= MOST_ROWS, `${most} rows at once`);
+      assert.equal([...violations, ...errors], []);
+    },
+  );
 
   test("three hundred deltas a second become one text, painted once a frame", async () => {
     const { session } = await client.createSession({ agent: "demo", title: "Fast" });

@@ -65,79 +65,91 @@ else {
     await page.keyboard.press("Enter");
   };
 
-  test("two browsers, one that joins in the middle and one that reloads there show the same text", async () => {
-    const { session, link } = await newSession("Together");
-    const [ann, bob] = await Promise.all([
-      browser.open(link, { keeps: { name: { id: "ann", name: "Ann" } } }),
-      browser.open(link, { keeps: { name: { id: "bob", name: "Bob" } } }),
-    ]);
-    await bob.page.getByText("Nothing was said yet").waitFor();
-    await say(ann.page, script(SLOW));
-    await Promise.all([shows(ann.page, "a5"), shows(bob.page, "a5")]);
-    const carol = await browser.open(link);
-    await bob.page.reload();
-    await shows(carol.page, "a5");
-    assert.not.match(await answers(carol.page), new RegExp(`a${WORDS - 1}`), "it was opened in the middle");
-    const pages = [ann.page, bob.page, carol.page];
-    await Promise.all(pages.map((page) => shows(page, `b${WORDS - 1}`)));
-    await Promise.all(pages.map((page) => page.locator(".working").waitFor({ state: "detached" })));
-    const expected = `${words("a")} ${words("b")}`;
-    for (const page of pages) {
-      assert.is((await answers(page)).replace(/\s+/g, " "), expected);
-      assert.is(await page.locator(".tool.is-ok").count(), 2);
-      assert.match(await page.locator(".message.is-own, .message.is-other").first().innerText(), /script/);
-    }
-    assert.is(session.state?.messages.length, 3);
-    for (const { violations, errors } of [ann, bob, carol]) assert.equal([...violations, ...errors], []);
-    for (const { context } of [ann, bob, carol]) await context.close();
-  });
+  test(
+    "two browsers, one that joins in the middle and one that reloads there show the same text",
+    { limitMs: 90_000 },
+    async () => {
+      const { session, link } = await newSession("Together");
+      const [ann, bob] = await Promise.all([
+        browser.open(link, { keeps: { name: { id: "ann", name: "Ann" } } }),
+        browser.open(link, { keeps: { name: { id: "bob", name: "Bob" } } }),
+      ]);
+      await bob.page.getByText("Nothing was said yet").waitFor();
+      await say(ann.page, script(SLOW));
+      await Promise.all([shows(ann.page, "a5"), shows(bob.page, "a5")]);
+      const carol = await browser.open(link);
+      await bob.page.reload();
+      await shows(carol.page, "a5");
+      assert.not.match(await answers(carol.page), new RegExp(`a${WORDS - 1}`), "it was opened in the middle");
+      const pages = [ann.page, bob.page, carol.page];
+      await Promise.all(pages.map((page) => shows(page, `b${WORDS - 1}`)));
+      await Promise.all(pages.map((page) => page.locator(".working").waitFor({ state: "detached" })));
+      const expected = `${words("a")} ${words("b")}`;
+      for (const page of pages) {
+        assert.is((await answers(page)).replace(/\s+/g, " "), expected);
+        assert.is(await page.locator(".tool.is-ok").count(), 2);
+        assert.match(await page.locator(".message.is-own, .message.is-other").first().innerText(), /script/);
+      }
+      assert.is(session.state?.messages.length, 3);
+      for (const { violations, errors } of [ann, bob, carol]) assert.equal([...violations, ...errors], []);
+      for (const { context } of [ann, bob, carol]) await context.close();
+    },
+  );
 
-  test("a page outlives its server: it comes back by itself, goes on where it was and sends what waited", async () => {
-    const { link, session } = await newSession("A restart");
-    const { page, violations, errors } = await browser.open(link);
-    await say(page, script(SLOW));
-    await shows(page, "a5");
-    await server.kill();
-    await page.getByText(/Reconnecting/).waitFor();
-    await say(page, "Are you still there?");
-    await page.getByText("1 message unsent, kept here").waitFor();
-    await page.getByLabel("Message", { exact: true }).fill("a draft");
-    const { data, port } = server;
-    server = await TestServer.start({ data, env: { HAULOUT_PORT: String(port) } });
-    // Not the button "Try now": it comes back by itself.
-    await page.getByText("You said “Are you still there?”").waitFor({ timeout: 25_000 });
-    await until(() => session.caughtUp && session.state?.run === undefined, 20_000, "the end of both runs");
-    assert.is(await page.getByLabel("Message", { exact: true }).inputValue(), "a draft");
-    assert.is(await page.locator(".connection").count(), 0);
-    const text = (await answers(page)).replace(/\s+/g, " ");
-    for (const word of ["a0", `a${WORDS - 1}`, "b0", `b${WORDS - 1}`])
-      assert.is(text.split(" ").filter((each) => each === word).length, 1, word);
-    assert.is(await page.locator(".message.is-own").count(), 2);
-    await page.reload();
-    await page.getByText("You said “Are you still there?”").waitFor();
-    assert.is((await answers(page)).replace(/\s+/g, " "), text);
-    assert.is(await page.getByLabel("Message", { exact: true }).inputValue(), "a draft");
-    assert.equal([...violations, ...errors], []);
-  });
+  test(
+    "a page outlives its server: it comes back by itself, goes on where it was and sends what waited",
+    { limitMs: 90_000 },
+    async () => {
+      const { link, session } = await newSession("A restart");
+      const { page, violations, errors } = await browser.open(link);
+      await say(page, script(SLOW));
+      await shows(page, "a5");
+      await server.kill();
+      await page.getByText(/Reconnecting/).waitFor();
+      await say(page, "Are you still there?");
+      await page.getByText("1 message unsent, kept here").waitFor();
+      await page.getByLabel("Message", { exact: true }).fill("a draft");
+      const { data, port } = server;
+      server = await TestServer.start({ data, env: { HAULOUT_PORT: String(port) } });
+      // Not the button "Try now": it comes back by itself.
+      await page.getByText("You said “Are you still there?”").waitFor({ timeout: 25_000 });
+      await until(() => session.caughtUp && session.state?.run === undefined, 20_000, "the end of both runs");
+      assert.is(await page.getByLabel("Message", { exact: true }).inputValue(), "a draft");
+      assert.is(await page.locator(".connection").count(), 0);
+      const text = (await answers(page)).replace(/\s+/g, " ");
+      for (const word of ["a0", `a${WORDS - 1}`, "b0", `b${WORDS - 1}`])
+        assert.is(text.split(" ").filter((each) => each === word).length, 1, word);
+      assert.is(await page.locator(".message.is-own").count(), 2);
+      await page.reload();
+      await page.getByText("You said “Are you still there?”").waitFor();
+      assert.is((await answers(page)).replace(/\s+/g, " "), text);
+      assert.is(await page.getByLabel("Message", { exact: true }).inputValue(), "a draft");
+      assert.equal([...violations, ...errors], []);
+    },
+  );
 
-  test("a message that waits for its server survives a reload, and is sent once", async () => {
-    const { link, session } = await newSession("Unsent");
-    const { page, context } = await browser.open(link);
-    await page.getByText("Nothing was said yet").waitFor();
-    await context.setOffline(true);
-    await page.evaluate(() => window.dispatchEvent(new Event("offline")));
-    await server.kill();
-    await page.getByText(/Reconnecting|Offline/).waitFor();
-    await say(page, "kept through all of it");
-    await page.getByText("1 message unsent, kept here").waitFor();
-    const { data, port } = server;
-    server = await TestServer.start({ data, env: { HAULOUT_PORT: String(port) } });
-    await context.setOffline(false);
-    await page.reload();
-    await page.getByText("You said “kept through all of it”").waitFor();
-    await until(() => session.caughtUp && session.state?.messages.length === 2, 15_000, "one answer");
-    assert.is(await page.locator(".is-unsent").count(), 0);
-  });
+  test(
+    "a message that waits for its server survives a reload, and is sent once",
+    { limitMs: 90_000 },
+    async () => {
+      const { link, session } = await newSession("Unsent");
+      const { page, context } = await browser.open(link);
+      await page.getByText("Nothing was said yet").waitFor();
+      await context.setOffline(true);
+      await page.evaluate(() => window.dispatchEvent(new Event("offline")));
+      await server.kill();
+      await page.getByText(/Reconnecting|Offline/).waitFor();
+      await say(page, "kept through all of it");
+      await page.getByText("1 message unsent, kept here").waitFor();
+      const { data, port } = server;
+      server = await TestServer.start({ data, env: { HAULOUT_PORT: String(port) } });
+      await context.setOffline(false);
+      await page.reload();
+      await page.getByText("You said “kept through all of it”").waitFor();
+      await until(() => session.caughtUp && session.state?.messages.length === 2, 15_000, "one answer");
+      assert.is(await page.locator(".is-unsent").count(), 0);
+    },
+  );
 }
 
 test.run();

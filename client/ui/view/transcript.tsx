@@ -40,13 +40,15 @@ export function Transcript({
   label: string;
   /** Rows are on their way that will stand before the first. */
   isFetching: boolean;
-  /** The reader comes to the first row. */
+  /** The reader comes near the first row. */
   onNearTop: () => void;
 }) {
   const scroller = useRef<HTMLDivElement>(null);
   const heights = useMemo(() => new Map<string, number>(), []);
   const anchor = useRef<Anchor | undefined>(undefined);
   const following = useRef(true);
+  /** By how much the rows above were guessed wrongly; made good at the top. */
+  const lead = useRef(0);
   const [isAway, setAway] = useState(false);
   const [range, setRange] = useState<Range>({ from: 0, to: 0 });
 
@@ -55,7 +57,8 @@ export function Transcript({
     ? atEnd(rows, heights, scroller.current)
     : clip({ from: range.from + moved, to: range.to + moved }, rows.length);
   const offsets = useMemo(() => ({ above: 0, below: 0 }), []);
-  offsets.above = sum(rows, heights, 0, shown.from);
+  if (shown.from === 0) lead.current = 0;
+  offsets.above = Math.max(0, sum(rows, heights, 0, shown.from) + lead.current);
   offsets.below = sum(rows, heights, shown.to, rows.length);
 
   const settle = (): void => {
@@ -66,7 +69,13 @@ export function Transcript({
     else if (anchor.current !== undefined) {
       const row = elements(box).find((element) => element.dataset["row"] === anchor.current!.id);
       const slipped = row === undefined ? 0 : row.offsetTop - box.scrollTop - anchor.current.top;
-      if (Math.abs(slipped) >= 1) box.scrollTop += slipped;
+      const spacer = box.firstElementChild!.firstElementChild as HTMLElement;
+      const room = spacer.offsetHeight - slipped;
+      if (shown.from > 0 && room > 0 && Math.abs(slipped) < BEYOND) {
+        // Not by scrolling: that would end a scroll of the reader's that is under way.
+        lead.current -= slipped;
+        spacer.style.height = `${room}px`;
+      } else if (Math.abs(slipped) >= 1) box.scrollTop += slipped;
     }
     remember(box);
     // Of the rows as they are now.
@@ -95,7 +104,7 @@ export function Transcript({
       const now = around(rows, heights, box.scrollTop, box.clientHeight);
       return before.from === now.from && before.to === now.to ? before : now;
     });
-    if (box.scrollTop < box.clientHeight) onNearTop();
+    if (box.scrollTop < box.clientHeight + BEYOND) onNearTop();
   };
 
   const latest = useRef(settle);
