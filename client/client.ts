@@ -80,6 +80,7 @@ export class Client extends Lists implements AsyncDisposable {
         online: (welcome) => this.#online(welcome),
         offline: () => this.#offline(),
         frame: (frame) => this.#frame(frame),
+        late: (frame) => this.#tools.late(frame),
         status: () => this.#emitStatus(),
         probe: () => this.#tell({ type: "listAgents", limit: 1 }),
       },
@@ -151,9 +152,12 @@ export class Client extends Lists implements AsyncDisposable {
     });
   }
 
-  /** Tries at once: instead of waiting for the next retry, or after the server ended the connection. */
+  /**
+   * Tries at once: instead of waiting for the next retry, or after the server ended the connection. Online it moves to a new
+   * socket, and lets the old one go once that is there and tools are offered on it; what runs goes on.
+   */
   reconnect(): void {
-    this.#connection.start();
+    this.#connection.renew();
   }
 
   /** Closes for good: what is unanswered fails with `unavailable`, sessions are detached, running tools are aborted. */
@@ -279,12 +283,13 @@ export class Client extends Lists implements AsyncDisposable {
     return this.#connection.send(data);
   }
 
-  #online(welcome: Welcome): void {
+  #online(welcome: Welcome): Promise<unknown> {
     this.#user = welcome.user;
     this.#requests.online(welcome.limits.maxInFlight);
-    this.#tools.online();
+    const offered = this.#tools.online();
     for (const attachment of this.#attachments.values()) attachment.online();
     this.#watching?.online();
+    return offered;
   }
 
   #offline(): void {

@@ -1,21 +1,20 @@
 /**
- * One connection that comes back: the state machine idle → connecting → online ⇄ reconnecting → closed. Owns the
- * socket, hello and welcome, ping and pong, the silence watchdog, when to try again and when not to. Sockets are told
- * apart by generation, so a dead socket's late events change nothing. Knows no request and no session.
+ * One connection that comes back: the state machine idle → connecting → online ⇄ reconnecting → closed. Owns which socket
+ * serves, welcome, ping and pong, the silence watchdog, when to try again and when not to. A change that was planned makes
+ * the next socket before it breaks the last. A dead socket's late events change nothing. Knows no request and no session.
  */
-import { decodeBinary, decodeText, encodeFrame, encodeJsonFrame } from "../protocol/codec.ts";
+import { decodeBinary, decodeText } from "../protocol/codec.ts";
 import { afterClose } from "../protocol/errors.ts";
 import type { ErrorCode } from "../protocol/errors.ts";
 import type { ServerFrame, ServerFrameOf } from "../protocol/frames.ts";
-import { toJsonValue } from "../protocol/values.ts";
-import type { Encoding } from "../protocol/version.ts";
-import { PROTOCOL_VERSION, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK } from "../protocol/version.ts";
 import { Backoff } from "./backoff.ts";
 import type { BackoffOptions, RetryHint } from "./backoff.ts";
 import { between } from "./clock.ts";
 import type { Clock } from "./clock.ts";
+import { describe, Dial } from "./dial.ts";
+import type { DialOptions } from "./dial.ts";
 import { watchPage } from "./page.ts";
-import type { OpenTransport, Transport } from "./transport.ts";
+import type { OpenTransport } from "./transport.ts";
 
 /** `connecting` until the first welcome, `reconnecting` after it; either may be waiting for `retryAt`. */
 export type ConnectionState = "idle" | "connecting" | "online" | "reconnecting" | "closed";
@@ -33,30 +32,28 @@ export interface ConnectionStatus {
   readonly code?: ErrorCode;
 }
 
-export interface ConnectionOptions {
-  readonly url: string;
-  readonly instance: string;
-  /** Asked before every attempt. */
-  readonly token?: string | (() => string | Promise<string>);
-  readonly user?: { readonly id: string; readonly name?: string };
-  readonly client?: { readonly name: string; readonly version?: string };
-  readonly encoding: Encoding;
+export interface ConnectionOptions extends DialOptions {
   readonly backoff: BackoffOptions;
 }
 
 export interface ConnectionEvents {
-  online(welcome: Welcome): void;
+  /** Resolves when what has to be said at first is answered: until then a socket that served before is kept. */
+  online(welcome: Welcome): Promise<unknown>;
   /** The connection was online and is not any more. */
   offline(reason: string): void;
   /** Every frame as it came, those that the connection itself obeys included. */
   frame(frame: ServerFrame): void;
+  /** A frame of a socket that serves no more but is not closed yet; the answer is sent on it. */
+  late(frame: ServerFrame): object | undefined;
   status(status: ConnectionStatus): void;
   /** Must make the server answer something, for instance by a request. */
   probe(): void;
 }
 
-const ATTEMPT_LIMIT_MS = 8_000;
-const TOKEN_LIMIT_MS = 30_000;
+/** Between two tries to move away from a server that stops, from and to. */
+const MOVE_AGAIN_MS = [250, 1_000] as const;
+/** A socket that served before is kept no longer. */
+const RETIRE_LIMIT_MS = 5_000;
 const SILENCE_SLACK_MS = 10_000;
 const PROBE_LIMIT_MS = 3_000;
 /** A timer later than this was throttled or slept: what it missed may be waiting in the socket. */
@@ -71,8 +68,11 @@ export class Connection {
   readonly #backoff: Backoff;
   readonly #forgetPage: () => void;
   #status: ConnectionStatus;
-  #generation = 0;
-  #transport: Transport | undefined;
+  #socket: Dial | undefined;
+  /** The one that takes its place once it is welcomed. */
+  #next: Dial | undefined;
+  /** The one before it, until the new one has said what it has to. */
+  #retired: Dial | undefined;
   #welcome: Welcome | undefined;
   #wasOnline = false;
   #stopped = false;
@@ -84,10 +84,12 @@ export class Connection {
     | undefined;
   /** When the server wants this client back, if it said goaway. */
   #comeBackAt: number | undefined;
-  /** The running attempt's limit, or the wait for the next attempt. */
+  /** The wait for the next attempt. */
   #endWait: () => void = () => undefined;
   #endWatch: () => void = () => undefined;
   #endGoaway: () => void = () => undefined;
+  #endMove: () => void = () => undefined;
+  #endRetired: () => void = () => undefined;
 
   constructor(options: ConnectionOptions, open: OpenTransport, clock: Clock, events: ConnectionEvents) {
     this.#options = options;
@@ -116,13 +118,19 @@ export class Connection {
   start(): void {
     const { state, retryAt } = this.#status;
     if (this.#stopped || (state !== "idle" && state !== "closed" && retryAt === undefined)) return;
-    void this.#attempt();
+    this.#attempt();
+  }
+
+  /** As `start`; online it opens another socket, and lets the one that serves go when that is welcomed and ready. */
+  renew(): void {
+    if (this.#welcome === undefined) this.start();
+    else this.#move();
   }
 
   /** Sends bytes or text that the codec made; false when not online. */
   send(data: Uint8Array | string): boolean {
-    if (this.#welcome === undefined || this.#transport === undefined) return false;
-    this.#transport.send(data);
+    if (this.#welcome === undefined || this.#socket === undefined) return false;
+    this.#socket.send(data);
     return true;
   }
 
@@ -135,84 +143,89 @@ export class Connection {
     this.#end(reason);
   }
 
-  async #attempt(): Promise<void> {
+  #attempt(): void {
     this.#endWait();
-    const generation = ++this.#generation;
     this.#refusal = undefined;
     this.#comeBackAt = undefined;
     this.#setStatus(this.#wasOnline ? "reconnecting" : "connecting", {});
-    this.#endWait = this.#clock.after(TOKEN_LIMIT_MS, () => this.#lost(generation, 1006, "no token in time"));
-    let token: string | undefined;
-    try {
-      const given = this.#options.token;
-      token = typeof given === "function" ? await given() : given;
-    } catch (error) {
-      this.#lost(generation, 1006, `no token: ${describe(error)}`);
-      return;
-    }
-    if (generation !== this.#generation) return;
-    this.#endWait();
-    this.#endWait = this.#clock.after(ATTEMPT_LIMIT_MS, () =>
-      this.#lost(generation, 1006, "no welcome in time"),
-    );
-    try {
-      const protocols = [this.#options.encoding === "json" ? SUBPROTOCOL_JSON : SUBPROTOCOL_MSGPACK];
-      const transport = await this.#open(this.#options.url, protocols, {
-        opened: (transport) => this.#opened(generation, transport, token),
-        received: (data) => this.#received(generation, data),
-        closed: (code, reason) => this.#lost(generation, code, this.#refusal?.reason ?? reason),
-      });
-      if (generation === this.#generation) this.#transport = transport;
-      else transport.close();
-    } catch (error) {
-      this.#lost(generation, 1006, describe(error));
-    }
+    this.#socket = this.#dial();
+    void this.#socket.begin();
   }
 
-  #opened(generation: number, transport: Transport, token: string | undefined): void {
-    if (generation !== this.#generation) return;
-    this.#transport = transport;
-    const { user, client, instance } = this.#options;
-    this.#write({
-      type: "hello",
-      id: 0,
-      protocol: PROTOCOL_VERSION,
-      instance,
-      ...(token === undefined ? {} : { token }),
-      ...(user === undefined ? {} : { user }),
-      ...(client === undefined ? {} : { client }),
+  #dial(): Dial {
+    const dial: Dial = new Dial(this.#options, this.#open, this.#clock, {
+      received: (data) => this.#received(dial, data),
+      lost: (code, reason) => this.#lost(dial, code, this.#refusal?.reason ?? reason),
     });
+    return dial;
   }
 
-  #write(frame: object): void {
-    // Without what is undefined: absent fields are omitted on the wire, never nil.
-    const value = toJsonValue(frame) as object;
-    this.#transport?.send(this.#options.encoding === "json" ? encodeJsonFrame(value) : encodeFrame(value));
+  /** Tries to have another socket, while this one serves. */
+  #move(): void {
+    if (this.#next !== undefined) return;
+    this.#endMove();
+    this.#next = this.#dial();
+    void this.#next.begin();
   }
 
-  #received(generation: number, data: Uint8Array | string): void {
-    if (generation !== this.#generation) return;
+  /** This one goes on; away from a server that stops it is tried again as long as that keeps it. */
+  #moveFailed(): void {
+    this.#next?.close();
+    this.#next = undefined;
+    if (this.#comeBackAt === undefined) return;
+    this.#endMove = this.#clock.after(between(this.#clock, ...MOVE_AGAIN_MS), () => this.#move());
+  }
+
+  /** The next socket serves from here on. */
+  #moved(welcome: Welcome): void {
+    const old = this.#socket;
+    this.#endServing();
+    this.#welcome = undefined;
+    this.#socket = this.#next;
+    this.#next = undefined;
+    this.#endRetired();
+    this.#retired = old;
     this.#heardAt = this.#clock.now();
+    this.#events.offline("moved to another socket");
+    const endLimit = this.#clock.after(RETIRE_LIMIT_MS, () => this.#endRetired());
+    const end = (this.#endRetired = () => {
+      endLimit();
+      old?.close();
+      if (this.#retired === old) this.#retired = undefined;
+    });
+    this.#online(welcome, end);
+  }
+
+  #received(dial: Dial, data: Uint8Array | string): void {
+    if (dial === this.#socket) this.#heardAt = this.#clock.now();
     try {
-      for (const frame of typeof data === "string" ? decodeText(data) : decodeBinary(data)) {
-        this.#obey(frame as ServerFrame);
-        // The frame may have ended this socket.
-        if (generation !== this.#generation) return;
+      for (const item of typeof data === "string" ? decodeText(data) : decodeBinary(data)) {
+        const frame = item as ServerFrame;
+        // The frame before may have changed what this socket is.
+        if (dial === this.#socket) this.#obey(dial, frame);
+        else if (dial === this.#retired) this.#answerLate(dial, frame);
+        else if (dial !== this.#next) return;
+        else if (frame.type === "welcome") this.#moved(frame);
+        else if (frame.type === "error") this.#moveFailed();
       }
     } catch (error) {
-      this.#lost(generation, 1006, `the server sent what is no frame: ${describe(error)}`);
+      this.#lost(dial, 1006, `the server sent what is no frame: ${describe(error)}`);
     }
   }
 
-  #obey(frame: ServerFrame): void {
-    const generation = this.#generation;
+  #answerLate(dial: Dial, frame: ServerFrame): void {
+    const answer = this.#events.late(frame);
+    if (answer !== undefined) dial.write(answer);
+  }
+
+  #obey(socket: Dial, frame: ServerFrame): void {
     switch (frame.type) {
       case "welcome":
-        this.#online(frame);
+        if (this.#welcome === undefined) this.#online(frame);
         return;
       case "ping":
         // Inside the message handler, for a hidden page's timers may sleep for a minute.
-        this.#write({ type: "pong" });
+        socket.write({ type: "pong" });
         break;
       case "error":
         if (this.#welcome === undefined) {
@@ -221,39 +234,41 @@ export class Connection {
         }
         break;
       case "goaway":
-        this.#goAway(generation, frame.reconnectAfterMs);
+        this.#goAway(frame.reconnectAfterMs);
         break;
       default:
     }
     this.#events.frame(frame);
     if (frame.type === "disconnect") {
       // A stuck peer's close frame may never come: this one is enough.
-      this.#lost(generation, frame.code, this.#refusal?.reason ?? frame.reason, frame.reconnect);
+      this.#lost(socket, frame.code, this.#refusal?.reason ?? frame.reason, frame.reconnect);
     }
   }
 
-  #online(welcome: Welcome): void {
-    if (this.#welcome !== undefined) return;
-    this.#endWait();
+  #online(welcome: Welcome, ready: () => void = () => undefined): void {
+    this.#socket?.welcomed();
     this.#welcome = welcome;
     this.#wasOnline = true;
     this.#backoff.online();
-    this.#watch(this.#generation);
+    this.#watch();
     this.#setStatus("online", {});
     this.#events.frame(welcome);
-    this.#events.online(welcome);
+    void this.#events.online(welcome).then(ready, ready);
   }
 
-  #goAway(generation: number, window: readonly [number, number]): void {
+  /** The server closes this socket when it has to; until then it is better than none. */
+  #goAway(window: readonly [number, number]): void {
     this.#endGoaway();
     const wait = between(this.#clock, ...window);
     this.#comeBackAt = this.#clock.now() + wait;
-    this.#endGoaway = this.#clock.after(wait, () => this.#lost(generation, 4000, "the server is draining"));
+    this.#endGoaway = this.#clock.after(wait, () => this.#move());
   }
 
   /** Every end of a socket or an attempt that we did not want: decides whether and when there is another. */
-  #lost(generation: number, code: number, reason: string, mayReturn = true): void {
-    if (generation !== this.#generation) return;
+  #lost(dial: Dial, code: number, reason: string, mayReturn = true): void {
+    if (dial === this.#next) return this.#moveFailed();
+    if (dial !== this.#socket) return;
+    if (this.#next !== undefined) return this.#promote(reason || `closed with ${code}`);
     const retryAfterMs = this.#refusal?.retryAfterMs;
     const comeBackAt = this.#comeBackAt;
     const words = reason || `closed with ${code}`;
@@ -271,6 +286,15 @@ export class Connection {
     this.#retryIn(Math.max(0, this.#backoff.next(hint)), words);
   }
 
+  /** The next socket was on its way already, as when the server lets go of this one because of it. */
+  #promote(reason: string): void {
+    const next = this.#next;
+    this.#next = undefined;
+    this.#drop(reason);
+    this.#socket = next;
+    this.#setStatus("reconnecting", { reason });
+  }
+
   #retryIn(wait: number, reason: string | undefined): void {
     this.#endWait();
     const state = this.#wasOnline ? "reconnecting" : "connecting";
@@ -278,54 +302,64 @@ export class Connection {
       retryAt: this.#clock.now() + wait,
       ...(reason === undefined ? {} : { reason }),
     });
-    this.#endWait = this.#clock.after(wait, () => void this.#attempt());
+    this.#endWait = this.#clock.after(wait, () => this.#attempt());
   }
 
-  /** Forgets the socket: from here on it is of an older generation. */
+  /** Forgets every socket. */
   #drop(reason: string): void {
-    this.#generation++;
     this.#endWait();
+    this.#endServing();
+    this.#endRetired();
+    const [socket, next] = [this.#socket, this.#next];
+    const wasOnline = this.#welcome !== undefined;
+    this.#socket = undefined;
+    this.#next = undefined;
+    this.#welcome = undefined;
+    socket?.close();
+    next?.close();
+    if (wasOnline) this.#events.offline(reason);
+  }
+
+  /** What is due because of the socket that served. */
+  #endServing(): void {
     this.#endWatch();
     this.#endGoaway();
+    this.#endMove();
     this.#probing = false;
-    const transport = this.#transport;
-    const wasOnline = this.#welcome !== undefined;
-    this.#transport = undefined;
-    this.#welcome = undefined;
-    transport?.close();
-    if (wasOnline) this.#events.offline(reason);
+    this.#comeBackAt = undefined;
   }
 
   #end(reason: string): void {
     this.#setStatus("closed", { reason });
   }
 
-  #watch(generation: number): void {
+  #watch(): void {
+    const socket = this.#socket;
     const limit = (this.#welcome?.pingMs ?? 0) + SILENCE_SLACK_MS;
     const due = this.#heardAt + limit;
     this.#endWatch();
     this.#endWatch = this.#clock.after(due - this.#clock.now(), () => {
-      if (generation !== this.#generation) return;
+      if (socket === undefined || socket !== this.#socket) return;
       const now = this.#clock.now();
-      if (now - this.#heardAt < limit) this.#watch(generation);
+      if (now - this.#heardAt < limit) this.#watch();
       else if (now - due > LATE_MS) {
         this.#probe();
-        this.#endWatch = this.#clock.after(PROBE_LIMIT_MS + 1, () => this.#watch(generation));
-      } else this.#lost(generation, 1006, `nothing heard for ${Math.round((now - this.#heardAt) / 1000)} s`);
+        this.#endWatch = this.#clock.after(PROBE_LIMIT_MS + 1, () => this.#watch());
+      } else this.#lost(socket, 1006, `nothing heard for ${Math.round((now - this.#heardAt) / 1000)} s`);
     });
   }
 
   /** Asks for a sign of life and gives it 3 s. */
   #probe(): void {
     if (this.#welcome === undefined || this.#probing) return;
-    const generation = this.#generation;
+    const socket = this.#socket;
     const heardAt = this.#heardAt;
     this.#probing = true;
     this.#events.probe();
     this.#clock.after(PROBE_LIMIT_MS, () => {
-      if (generation !== this.#generation) return;
+      if (socket === undefined || socket !== this.#socket) return;
       this.#probing = false;
-      if (this.#heardAt === heardAt) this.#lost(generation, 1006, "no answer to a probe");
+      if (this.#heardAt === heardAt) this.#lost(socket, 1006, "no answer to a probe");
     });
   }
 
@@ -335,7 +369,7 @@ export class Connection {
     if (this.#welcome !== undefined) {
       const silent = this.#clock.now() - this.#heardAt;
       if (silent > this.#welcome.pingMs + SILENCE_SLACK_MS)
-        this.#lost(this.#generation, 1006, "silent while asleep");
+        this.#lost(this.#socket!, 1006, "silent while asleep");
       else this.#probe();
     } else if (this.#status.retryAt !== undefined || this.#left) {
       this.#retryIn(between(this.#clock, 0, AWAKE_SPREAD_MS), this.#status.reason);
@@ -355,8 +389,4 @@ export class Connection {
     this.#status = { state, since, ...rest, ...refused };
     this.#events.status(this.#status);
   }
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

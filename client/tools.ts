@@ -4,7 +4,7 @@
  */
 import type { ApprovalRule, Effect, ToolOffer } from "../protocol/content.ts";
 import { ProtocolError } from "../protocol/errors.ts";
-import type { ClientFrameInputOf, NoticeType, ServerFrameOf } from "../protocol/frames.ts";
+import type { ClientFrameInputOf, NoticeType, ServerFrame, ServerFrameOf } from "../protocol/frames.ts";
 import { toJsonValue } from "../protocol/values.ts";
 import { CallLedger, NotStarted } from "./calls.ts";
 import type { CallContext, ResultStore } from "./calls.ts";
@@ -147,15 +147,26 @@ export class ToolProvider {
     return new Promise((resolve, reject) => {
       offer.first = { resolve: () => resolve(provided), reject };
       this.#offers.add(offer);
-      if (this.#link.isOnline()) this.#offer(offer);
+      if (this.#link.isOnline()) void this.#offer(offer);
     });
   }
 
-  online(): void {
+  /** Resolves when the server has answered every offer. */
+  online(): Promise<unknown> {
     this.#connection++;
     this.#ledger.resend();
-    for (const offer of this.#offers) this.#offer(offer);
+    const offered = [...this.#offers].map((offer) => this.#offer(offer));
     if (this.#draining) this.#link.request("drain", {}).catch(() => undefined);
+    return Promise.all(offered);
+  }
+
+  /** What still comes on a connection that another one took the place of: a call is better given to somebody else. */
+  late(frame: ServerFrame): object | undefined {
+    if (frame.type === "resultAck") this.#ledger.confirm(frame);
+    if (frame.type !== "call") return undefined;
+    const { session, call, attempt } = frame;
+    const error = { code: "not-started", message: "its provider has moved to another connection" };
+    return { type: "callResult", session, call, attempt, error };
   }
 
   offline(): void {
@@ -220,9 +231,9 @@ export class ToolProvider {
     );
   }
 
-  #offer(offer: Offer): void {
+  async #offer(offer: Offer): Promise<void> {
     const connection = this.#connection;
-    this.#link.request("offerTools", { ...offer.fields, working: this.#ledger.working }).then(
+    await this.#link.request("offerTools", { ...offer.fields, working: this.#ledger.working }).then(
       (ok) => {
         offer.failures = 0;
         offer.accepted = (ok as { accepted: string[] }).accepted;
@@ -246,7 +257,7 @@ export class ToolProvider {
     const least = error instanceof ProtocolError ? (error.retryAfterMs ?? 0) : 0;
     const most = Math.min(10_000, 250 * 2 ** Math.min(offer.failures++, 10));
     this.#link.clock.after(least + between(this.#link.clock, 100, most), () => {
-      if (connection === this.#connection && this.#offers.has(offer)) this.#offer(offer);
+      if (connection === this.#connection && this.#offers.has(offer)) void this.#offer(offer);
     });
   }
 
@@ -258,7 +269,7 @@ export class ToolProvider {
     await this.#link.request("withdrawTools", { names });
     // Names are withdrawn in every scope: what else we offer under them is offered again.
     for (const other of this.#offers)
-      if (names.some((name) => Object.hasOwn(other.tools, name))) this.#offer(other);
+      if (names.some((name) => Object.hasOwn(other.tools, name))) void this.#offer(other);
   }
 
   async #drain(): Promise<void> {
