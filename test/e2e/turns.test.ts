@@ -55,57 +55,62 @@ function until(handle: SessionHandle, holds: () => boolean): Promise<void> {
   });
 }
 
-test("two people alternate interrupt and steer 200 times: one valid history, fair, and both see the same", async () => {
-  const server = await TestServer.start({ store: "memory" });
-  const ann = await enter(server, "ann");
-  const bob = await enter(server, "bob", ann.handle.id);
-  const people = [ann, bob];
-  const sent: string[] = [];
-  for (let at = 0; at < TIMES; at++) {
-    const { handle } = people[at % 2]!;
-    const mode = random.pick(["interrupt", "steer"] as const);
-    const { input } = await handle.send(content(random, `${at}`), { mode });
-    sent.push(input);
-    // The other one's turn comes at once, or when this interrupt has begun.
-    if (mode === "interrupt" && random.chance(0.5))
-      await until(handle, () => handle.state?.messages.some(({ id }) => id === input) ?? false);
-    // Steers wait for a run that goes on; now and then nobody lets it.
-    if ((handle.state?.queue.length ?? 0) > 32) await handle.cancel();
-  }
-  const idle = ({ handle: { state } }: Person): boolean =>
-    state?.run === undefined && state?.queue.length === 0;
-  while (!people.every(idle)) {
-    // What stalls is stopped, so that all that waits has its turn.
-    const run = ann.handle.state?.run;
-    if (run !== undefined && run.cancelRequested === undefined) await ann.handle.cancel(run.run);
-    await until(ann.handle, () => idle(ann) || ann.handle.state?.run?.run !== run?.run);
-    if (idle(ann)) await until(bob.handle, () => idle(bob));
-  }
-  await until(bob.handle, () => bob.log.length === ann.log.length);
-
-  assert.equal(bob.log, ann.log);
-  assert.equal(bob.handle.state, ann.handle.state);
-  assert.equal(bob.handle.partial, ann.handle.partial);
-  // Also that no call is without its one result, and whose turn it was at each start of a run.
-  assert.equal(violations(ann.log), []);
-  const said = ann.log.flatMap(({ event }) =>
-    event.type === "message" && event.message.role === "user" ? [event.message.id] : [],
-  );
-  assert.equal(said.toSorted(), sent.toSorted());
-  const modes = new Map(
-    ann.log.flatMap(({ event }) => (event.type === "input-queued" ? [[event.input, event.mode]] : [])),
-  );
-  assert.ok(["interrupt", "steer"].every((mode) => [...modes.values()].includes(mode as "steer")));
-  for (const person of [0, 1])
-    for (const mode of ["interrupt", "steer"]) {
-      const own = (input: string): boolean => sent.indexOf(input) % 2 === person && modes.get(input) === mode;
-      assert.equal(
-        said.filter(own),
-        sent.filter(own),
-        `${mode} of person ${person}, in the order of sending`,
-      );
+test(
+  "two people alternate interrupt and steer 200 times: one valid history, fair, and both see the same",
+  { limitMs: 100_000 },
+  async () => {
+    const server = await TestServer.start({ store: "memory" });
+    const ann = await enter(server, "ann");
+    const bob = await enter(server, "bob", ann.handle.id);
+    const people = [ann, bob];
+    const sent: string[] = [];
+    for (let at = 0; at < TIMES; at++) {
+      const { handle } = people[at % 2]!;
+      const mode = random.pick(["interrupt", "steer"] as const);
+      const { input } = await handle.send(content(random, `${at}`), { mode });
+      sent.push(input);
+      // The other one's turn comes at once, or when this interrupt has begun.
+      if (mode === "interrupt" && random.chance(0.5))
+        await until(handle, () => !handle.state?.queue.some((item) => item.input === input));
+      // Steers wait for a run that goes on; now and then nobody lets it.
+      if ((handle.state?.queue.length ?? 0) > 32) await handle.cancel();
     }
-  await server.kill();
-});
+    const idle = ({ handle: { state } }: Person): boolean =>
+      state?.run === undefined && state?.queue.length === 0;
+    while (!people.every(idle)) {
+      // What stalls is stopped, so that all that waits has its turn.
+      const run = ann.handle.state?.run;
+      if (run !== undefined && run.cancelRequested === undefined) await ann.handle.cancel(run.run);
+      await until(ann.handle, () => idle(ann) || ann.handle.state?.run?.run !== run?.run);
+      if (idle(ann)) await until(bob.handle, () => idle(bob));
+    }
+    await until(bob.handle, () => bob.log.length === ann.log.length);
+
+    assert.equal(bob.log, ann.log);
+    assert.equal(bob.handle.state, ann.handle.state);
+    assert.equal(bob.handle.partial, ann.handle.partial);
+    // Also that no call is without its one result, and whose turn it was at each start of a run.
+    assert.equal(violations(ann.log), []);
+    const said = ann.log.flatMap(({ event }) =>
+      event.type === "message" && event.message.role === "user" ? [event.message.id] : [],
+    );
+    assert.equal(said.toSorted(), sent.toSorted());
+    const modes = new Map(
+      ann.log.flatMap(({ event }) => (event.type === "input-queued" ? [[event.input, event.mode]] : [])),
+    );
+    assert.ok(["interrupt", "steer"].every((mode) => [...modes.values()].includes(mode as "steer")));
+    for (const person of [0, 1])
+      for (const mode of ["interrupt", "steer"]) {
+        const own = (input: string): boolean =>
+          sent.indexOf(input) % 2 === person && modes.get(input) === mode;
+        assert.equal(
+          said.filter(own),
+          sent.filter(own),
+          `${mode} of person ${person}, in the order of sending`,
+        );
+      }
+    await server.kill();
+  },
+);
 
 test.run();
