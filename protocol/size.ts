@@ -83,3 +83,21 @@ export function withMessageAt(
     totals.set(changed, totalBytes(messages) + messageSize(message).bytes - messageSize(before).bytes);
   return changed;
 }
+
+/** The list without its first `count` messages, but for those that are kept all the same. */
+export function withoutFirst(
+  messages: readonly HistoryMessage[],
+  count: number,
+  isKept: (message: HistoryMessage) => boolean,
+): HistoryMessage[] {
+  let total = totalBytes(messages);
+  const kept: HistoryMessage[] = [];
+  for (const message of messages.slice(0, count)) {
+    if (isKept(message)) kept.push(message);
+    else total -= messageSize(message).bytes;
+  }
+  const rest = messages.slice(count);
+  const shorter = kept.length === 0 ? rest : [...kept, ...rest];
+  totals.set(shorter, total);
+  return shorter;
+}

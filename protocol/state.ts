@@ -8,7 +8,7 @@ import type { HistoryMessage, OpenCall, OpenRun, QueuedInput, SessionState } fro
 import type { OpenInvite, Role, SessionInfo, ToolPart } from "./content.ts";
 import { answered, clocked, forgotten, notified, remembered } from "./waiting.ts";
 import { edited, floorOf, queued, reordered, withFloor } from "./queue.ts";
-import { messageSize, totalBytes, withLast, withMessageAt, withPart } from "./size.ts";
+import { messageSize, totalBytes, withLast, withMessageAt, withoutFirst, withPart } from "./size.ts";
 import { addUsage, NO_USAGE, spent } from "./usage.ts";
 
 /** Messages that a state keeps even when they are older than the last compaction. */
@@ -350,23 +350,19 @@ function withToolPart(state: SessionState, call: string, change: (part: ToolPart
   return { ...state, messages };
 }
 
+/** The newest messages that are within the cap together, the very newest whatever its size. */
 function retained(state: SessionState): SessionState {
-  if (totalBytes(state.messages) <= RETAIN_BYTES) return state;
-  let bytes = 0;
-  let from = state.messages.length;
-  while (from > 0) {
-    bytes += messageSize(state.messages[from - 1]!).bytes;
-    // The newest message stays, whatever its size.
-    if (bytes > RETAIN_BYTES && from < state.messages.length) break;
-    from--;
-  }
-  return from === 0 ? state : { ...state, messages: keep(state, state.messages, from) };
+  const { messages } = state;
+  let bytes = totalBytes(messages);
+  let from = 0;
+  while (bytes > RETAIN_BYTES && from < messages.length - 1) bytes -= messageSize(messages[from++]!).bytes;
+  return from === 0 ? state : { ...state, messages: keep(state, messages, from) };
 }
 
 /** Messages from index `from` on, and earlier ones that still have open calls. */
 function keep(state: SessionState, messages: HistoryMessage[], from: number): HistoryMessage[] {
   const open = new Set(state.calls.map((call) => call.message));
-  return messages.filter((message, index) => index >= from || open.has(message.id));
+  return withoutFirst(messages, from, ({ id }) => open.has(id));
 }
 
 /** The session's info after an entry: what lists show, derived from the state alone. */
