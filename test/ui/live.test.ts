@@ -13,7 +13,7 @@ import { TestBrowser, type Page } from "./support/browser.ts";
 
 const WORDS = 100;
 /** Chunks of twelve letters a second: slow where others join in the middle. */
-const SLOW = 9;
+const SLOW = 3;
 const FAST = 60;
 
 const test = suite("the page, live");
@@ -102,7 +102,7 @@ else {
     async () => {
       const { link, session } = await newSession("A restart");
       const { page, violations, errors } = await browser.open(link);
-      await say(page, script(SLOW));
+      await say(page, script(3 * SLOW));
       await shows(page, "a5");
       await server.kill();
       await page.getByText(/Reconnecting/).waitFor();
@@ -124,6 +124,46 @@ else {
       await page.getByText("You said “Are you still there?”").waitFor();
       assert.is((await answers(page)).replace(/\s+/g, " "), text);
       assert.is(await page.getByLabel("Message", { exact: true }).inputValue(), "a draft");
+      assert.equal([...violations, ...errors], []);
+    },
+  );
+
+  test(
+    "what waits is moved and withdrawn in its place, and one at a time writes where that is so",
+    { limitMs: 90_000 },
+    async () => {
+      const { link, session } = await newSession("Taking turns");
+      const { page, violations, errors } = await browser.open(link);
+      await page.getByText("Nothing was said yet").waitFor();
+      await say(page, JSON.stringify({ script: [{ stall: 600_000 }] }));
+      await page.getByRole("button", { name: "Stop" }).waitFor();
+      for (const text of ["first", "second", "third"]) await say(page, text);
+      const waiting = page.locator(".queue li");
+      const order = async (): Promise<string> =>
+        (await waiting.allInnerTexts()).join(" ").replace(/\W+/g, " ").trim();
+      await until(
+        async () => (await order()) === "local first local second local third",
+        10_000,
+        "three that wait",
+      );
+      await waiting.nth(2).getByRole("button", { name: "Move up" }).click();
+      await until(
+        async () => (await order()) === "local first local third local second",
+        10_000,
+        "the new order",
+      );
+      await waiting.nth(0).getByRole("button", { name: "Withdraw" }).click();
+      await until(async () => (await order()) === "local third local second", 10_000, "the rest");
+      await session.setFloor("hand");
+      await page.getByRole("button", { name: "Give it up" }).click();
+      await page.getByText("Nobody has the floor.").waitFor();
+      assert.is(await page.locator(".composer").count(), 0);
+      await page.getByRole("button", { name: "Take it" }).click();
+      await page.getByText("You have the floor.").waitFor();
+      await session.setFloor("queue");
+      await page.getByRole("button", { name: "Stop" }).click();
+      await page.getByText("You said “second”").waitFor();
+      assert.is(await page.getByText("Stopped.").count(), 1);
       assert.equal([...violations, ...errors], []);
     },
   );

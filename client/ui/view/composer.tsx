@@ -6,6 +6,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Content, FilePart, SendMode } from "../../index.ts";
 import { act, tell } from "../model/acts.ts";
 import { bytes, plain } from "../model/format.ts";
+import { user } from "../model/link.ts";
 import { draftOf, keepDraft, send } from "../model/sends.ts";
 import type { OpenSession } from "../model/session.ts";
 import { Icon } from "./icons.tsx";
@@ -15,6 +16,7 @@ const MODES: readonly [SendMode, string, string][] = [
   ["queue", "Queue", "goes next, when the answer is complete"],
   ["steer", "Steer", "joins the run before its next step"],
   ["interrupt", "Interrupt", "stops the run and goes first"],
+  ["rollback", "Take back", "stops the run, takes what it did out of what the agent reads, and goes first"],
 ];
 /** Of all files of a message together: what a message may carry, less some room for its words. */
 const MAX_FILE_BYTES = 500 * 1024;
@@ -30,7 +32,43 @@ export function Composer({ session }: { session: OpenSession }) {
       role === "approver" ? "You read along, and decide what is asked of you." : "You read along.";
     return <p class="no-composer">{words}</p>;
   }
+  const { mode, holder } = session.handle.value?.floor ?? { mode: "queue" };
+  if (mode === "owner-only" && role !== "owner")
+    return <p class="no-composer">Only owners write here now. You read along.</p>;
+  if (mode === "hand") return <Floor session={session} holder={holder} />;
   return <Writing session={session} />;
+}
+
+/** One at a time has the floor; it can be given up, and taken when nobody has it. */
+function Floor({ session, holder }: { session: OpenSession; holder: string | undefined }) {
+  const pass = (to?: string): void => {
+    const handle = session.handle.value;
+    if (handle !== undefined) void act("The floor was not passed", () => handle.passFloor(to));
+  };
+  const own = user.value?.id;
+  if (holder !== undefined && holder === own) {
+    return (
+      <>
+        <p class="floor faint">
+          You have the floor.{" "}
+          <button type="button" class="quiet small" onClick={() => pass()}>
+            Give it up
+          </button>
+        </p>
+        <Writing session={session} />
+      </>
+    );
+  }
+  return (
+    <p class="no-composer">
+      {holder === undefined ? "Nobody has the floor." : `${plain(holder, 40)} has the floor.`}{" "}
+      {holder === undefined && (
+        <button type="button" class="small" onClick={() => pass(own)}>
+          Take it
+        </button>
+      )}
+    </p>
+  );
 }
 
 function Writing({ session }: { session: OpenSession }) {

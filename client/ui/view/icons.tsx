@@ -12,6 +12,7 @@ const PATHS = {
   check: "M5 12.500l4.500 4.500L19 7.500",
   cross: "M6 6l12 12M18 6L6 18",
   chevron: "M9 6l6 6-6 6",
+  up: "M12 19V5M6 11l6-6 6 6",
   down: "M12 5v14M6 13l6 6 6-6",
   chat: "M4 5h16v11H10l-4 4v-4H4z",
   inbox: "M4 13l3-8h10l3 8v6H4zM4 13h5a3 3 0 0 0 6 0h5",

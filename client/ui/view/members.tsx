@@ -3,7 +3,7 @@
  * revoking and inviting; only owners are offered that.
  */
 import { useState } from "preact/hooks";
-import type { Role } from "../../index.ts";
+import type { Role, SessionHandle } from "../../index.ts";
 import { act } from "../model/acts.ts";
 import { plain, when } from "../model/format.ts";
 import { client } from "../model/link.ts";
@@ -13,6 +13,14 @@ import { Copy } from "./code.tsx";
 import { Icon } from "./icons.tsx";
 
 const ROLES: readonly Role[] = ["editor", "approver", "viewer", "owner"];
+
+type FloorMode = SessionHandle["floor"]["mode"];
+const FLOORS: readonly [FloorMode, string][] = [
+  ["queue", "editors, in turns"],
+  ["open", "editors, as they come"],
+  ["owner-only", "owners"],
+  ["hand", "one at a time"],
+];
 
 export function Members({ session }: { session: OpenSession }) {
   const [role, setRole] = useState<Role>("editor");
@@ -29,6 +37,7 @@ export function Members({ session }: { session: OpenSession }) {
     const work = to === "none" ? () => handle.revoke(user) : () => handle.grant(user, to as Role);
     void act("It was not changed", async () => work());
   };
+  const setFloor = (mode: FloorMode): void => void act("The floor was not set", () => handle.setFloor(mode));
   return (
     <div class="popover members" role="group" aria-label="Members">
       <h2>Members</h2>
@@ -55,6 +64,19 @@ export function Members({ session }: { session: OpenSession }) {
       </ul>
       {isOwner && (
         <>
+          <label class="inline">
+            Who may write
+            <select
+              value={handle.floor.mode}
+              onChange={(event) => setFloor(event.currentTarget.value as FloorMode)}
+            >
+              {FLOORS.map(([mode, words]) => (
+                <option key={mode} value={mode}>
+                  {words}
+                </option>
+              ))}
+            </select>
+          </label>
           <div class="row">
             <label class="inline">
               Invite as

@@ -10,7 +10,11 @@ import type { OpenSession } from "../model/session.ts";
 import { Icon } from "./icons.tsx";
 import { mayTakePart } from "./rights.ts";
 
-const MODES: Readonly<Record<string, string>> = { steer: "steers", interrupt: "interrupts" };
+const MODES: Readonly<Record<string, string>> = {
+  steer: "steers",
+  interrupt: "interrupts",
+  rollback: "takes back",
+};
 
 export function Queue({ session }: { session: OpenSession }) {
   const queue = session.state.value?.queue ?? [];
@@ -20,15 +24,33 @@ export function Queue({ session }: { session: OpenSession }) {
     <section class="queue" aria-label={plural(queue.length, "waiting message")}>
       <h2>Waiting</h2>
       <ol>
-        {queue.map((input) => (
-          <Waiting key={input.input} session={session} input={input} />
+        {queue.map((input, at) => (
+          <Waiting key={input.input} session={session} input={input} before={beforeOf(queue, at, session)} />
         ))}
       </ol>
     </section>
   );
 }
 
-function Waiting({ session, input }: { session: OpenSession; input: QueuedInput }) {
+/** The one before which this user may put the input at `at`: of the same kind, and one's own unless one owns the session. */
+function beforeOf(queue: readonly QueuedInput[], at: number, session: OpenSession): string | undefined {
+  const { mode, actor } = queue[at]!;
+  const isOwner = session.role.value === "owner";
+  const own = user.value?.id;
+  if (!isOwner && (actor?.id !== own || !mayTakePart(session.role.value))) return undefined;
+  return queue.slice(0, at).findLast((other) => other.mode === mode && (isOwner || other.actor?.id === own))
+    ?.input;
+}
+
+function Waiting({
+  session,
+  input,
+  before,
+}: {
+  session: OpenSession;
+  input: QueuedInput;
+  before: string | undefined;
+}) {
   const [text, setText] = useState<string>();
   const role = session.role.value;
   const isOwn = input.actor?.id === user.value?.id && mayTakePart(role);
@@ -44,6 +66,11 @@ function Waiting({ session, input }: { session: OpenSession; input: QueuedInput 
   const withdraw = (): void => {
     const fields = { session: session.id, input: input.input };
     void act("It was not withdrawn", () => client.value.request("withdrawInput", fields));
+  };
+  const moveUp = (): void => {
+    const handle = session.handle.value;
+    if (handle === undefined || before === undefined) return;
+    void act("It was not moved", () => handle.orderInputs([input.input, before]));
   };
   if (text !== undefined) {
     return (
@@ -74,6 +101,11 @@ function Waiting({ session, input }: { session: OpenSession; input: QueuedInput 
         <bdi class="author">{plain(input.actor?.name ?? "", 40)}</bdi>{" "}
         {MODES[input.mode] !== undefined && <span class="chip">{MODES[input.mode]}</span>} {plain(words, 160)}
       </span>
+      {before !== undefined && (
+        <button type="button" class="quiet small" aria-label="Move up" onClick={moveUp}>
+          <Icon name="up" size={14} />
+        </button>
+      )}
       {isOwn && typeof input.content === "string" && !input.truncated && (
         <button type="button" class="quiet small" aria-label="Edit" onClick={() => setText(words)}>
           <Icon name="edit" size={14} />
