@@ -63,7 +63,7 @@ While chatting:
 
 const COMMANDS =
   "/cancel stops the answer, /retry asks for it again, /compact sums up what was said, /fork makes a session " +
-  "that begins like this one, /who, /queue and /floor say how things stand, y or n answers what waits for people, /quit leaves, //text sends text that begins with a slash";
+  "that begins like this one, /ask AGENT TEXT has another agent answer, /who, /queue and /floor say how things stand, y or n answers what waits for people, /quit leaves, //text sends text that begins with a slash";
 /** How long a piped message may wait for the server. */
 const PIPED_SEND_MS = 120_000;
 
