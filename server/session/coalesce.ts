@@ -46,8 +46,10 @@ export class Coalescer {
   /** Sends what waits: before anything that must come after it. */
   flush(): void {
     if (this.#waiting.size === 0) return;
-    for (const piece of this.#waiting.values()) this.#send(this.#message, piece);
+    const pieces = [...this.#waiting.values()];
+    // First: a reader may come back while they are sent, and asks for what waits.
     this.#waiting.clear();
+    for (const piece of pieces) this.#send(this.#message, piece);
   }
 
   #open(): void {
