@@ -31,13 +31,13 @@ export async function readMetrics(url: string, token?: string): Promise<Sample[]
 export function parseMetrics(text: string): Sample[] {
   const samples: Sample[] = [];
   for (const line of text.split("\n")) {
-    const found = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/.exec(line);
+    const found = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? ([+-]?[\d.]\S*)/.exec(line);
     if (found === null) continue;
     const [, name = "", inside = "", value = ""] = found;
     const labels: Record<string, string> = {};
     for (const [, key = "", raw = ""] of inside.matchAll(/([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g))
       labels[key] = raw.replace(/\\(.)/g, (_, escaped: string) => (escaped === "n" ? "\n" : escaped));
-    samples.push({ name, labels, value: value === "+Inf" ? Infinity : Number(value) });
+    samples.push({ name, labels, value: Number(value) });
   }
   return samples;
 }
