@@ -146,8 +146,10 @@ export class Player {
     const { ends } = this.client;
     const at = pick % 2 === 0 ? undefined : ends[pick % ends.length];
     const { answer, frame } = await this.#ask("fork", { kind: "fork", ...(at === undefined ? {} : { at }) });
-    if (answer === "acked")
-      await this.#send(`after a fork by ${this.client.name}`, "queue", frame?.["session"]);
+    if (answer !== "acked") return;
+    // A script of its own: plain words would go on with one that was cut off, and nobody is there to answer what it asks.
+    const script = [{ text: `after a fork by ${this.client.name}` }];
+    await this.#send(JSON.stringify({ script }), "queue", frame?.["session"]);
   }
 
   async #ask(type: string, asked: Asked, session = this.client.session): Promise<Promised> {
