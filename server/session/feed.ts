@@ -135,6 +135,7 @@ export class Feed {
     opened: Omit<ServerFrameOf<"part">, "type" | "channel" | "message">,
   ): void {
     const { part, kind, call, tool } = opened;
+    this.#coalescer.flush();
     this.live.begin(run, message, part, kind, call, tool);
     this.broadcast({ type: "part", channel: this.channel, message, ...opened });
   }
