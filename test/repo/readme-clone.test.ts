@@ -91,7 +91,7 @@ test("two chats and a tool of another process share one session", { limitMs: 60_
     await chat.waitForLine(/There you are\./);
   }
   ann.stdin.write(block("question"));
-  for (const chat of [ann, bob]) await chat.waitForLine(/Shall I\?/);
+  for (const chat of [ann, bob]) await chat.waitForLine(/\? asked: Shall I\?/);
   bob.stdin.write("1\n");
   for (const chat of [ann, bob]) await chat.waitForLine(/So be it\./);
   const said = (chat: TestProcess): string[] => chat.stdout.filter((line) => !line.startsWith("#"));
