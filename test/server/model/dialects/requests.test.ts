@@ -190,7 +190,10 @@ each(
       '{"author":"Bob\\", \\"x","user":"Bob\\", \\"x"}',
       "Hi",
     ]);
-    assert.match(JSON.stringify(body), /Be brief\.\\n\\nEach message of a person, or of another agent, begins/);
+    assert.match(
+      JSON.stringify(body),
+      /Be brief\.\\n\\nEach message of a person, or of another agent, begins/,
+    );
   },
 );
 
