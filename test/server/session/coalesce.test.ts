@@ -13,10 +13,13 @@ import { Coalescer } from "../../../server/session/coalesce.ts";
 import { Feed, feedTotals } from "../../../server/session/feed.ts";
 import type { Subscriber } from "../../../server/session/subscriber.ts";
 import { MemoryStore } from "../../../server/store/memory.ts";
+import { closeRuntimes, finishes, says, startRuntime, TestModel, thinks } from "../../support/runtime.ts";
 import { assert, suite } from "../../support/suite.ts";
 import { seedFromEnvironment } from "../../support/wait.ts";
+import { TestReader } from "./reader.ts";
 
 const test = suite("coalescing");
+test.after.each(closeRuntimes);
 const seed = seedFromEnvironment();
 
 /** Windows end when the test says so. */
@@ -80,6 +83,28 @@ test("a window of 0 ms sends every piece as it comes", () => {
   const { sent, windows, it } = coalescer(0);
   for (let at = 0; at < 3; at++) it.add("m", { part: 0, offset: at, text: "x" });
   assert.equal([sent.length, windows.open], [3, 0]);
+});
+
+test("a part begins only after the text that came before it", async () => {
+  const runtime = await startRuntime({
+    model: new TestModel([
+      ...["so ", "much ", "thought"].map((text) => thinks(text)),
+      says("well"),
+      finishes(),
+    ]),
+  });
+  const session = await runtime.session();
+  const reader = new TestReader();
+  await reader.attach(runtime, session);
+  await runtime.run(session, "hello");
+  const streamed = reader.frames.flatMap((frame) =>
+    frame.type === "part"
+      ? [`part ${frame.part}`]
+      : frame.type === "delta"
+        ? [`${frame.part}: ${frame.text}`]
+        : [],
+  );
+  assert.equal(streamed, ["part 0", "0: so ", "0: much thought", "part 1", "1: well"]);
 });
 
 const LAG = 6;

@@ -16,7 +16,6 @@ import {
   says,
   startRuntime,
   TestModel,
-  thinks,
   type TestRuntime,
 } from "../../support/runtime.ts";
 import { assert, suite } from "../../support/suite.ts";
@@ -55,28 +54,6 @@ test("without a position: the answer with a snapshot, then live, then what comes
   await runtime.run(session, "one more");
   assert.equal(reader.seqs, upTo((await runtime.state(session)).seq, state.seq + 1));
   assert.equal(reader.folded(), await runtime.state(session));
-});
-
-test("a part begins only after the text that came before it", async () => {
-  const runtime = await startRuntime({
-    model: new TestModel([
-      ...["so ", "much ", "thought"].map((text) => thinks(text)),
-      says("well"),
-      finishes(),
-    ]),
-  });
-  const session = await runtime.session();
-  const reader = new TestReader();
-  await reader.attach(runtime, session);
-  await runtime.run(session, "hello");
-  const streamed = reader.frames.flatMap((frame) =>
-    frame.type === "part"
-      ? [`part ${frame.part}`]
-      : frame.type === "delta"
-        ? [`${frame.part}: ${frame.text}`]
-        : [],
-  );
-  assert.equal(streamed, ["part 0", "0: so ", "0: much thought", "part 1", "1: well"]);
 });
 
 test("from seq 0: every entry, as the bytes that were stored, then live", async () => {
