@@ -211,9 +211,11 @@ export class ChaosWorld implements Watcher {
     wire.cut();
     // Of what is resolved, late answers hear how.
     const answering = (): boolean => [...this.#people.values()].some(({ busy }) => busy);
-    await until(() => !answering(), PATIENCE_MS, "all answers").catch((error: unknown) =>
-      this.problems.push(String(error)),
-    );
+    await until(() => !answering(), PATIENCE_MS, "all answers").catch((error: unknown) => {
+      this.problems.push(String(error));
+      for (const { client, asked } of this.players.flatMap(({ pending }) => [...pending]))
+        this.problems.push(`${client} waits for the answer to ${JSON.stringify(asked)}`);
+    });
     await until(() => this.#untold().length === 0, PATIENCE_MS, "all verdicts").catch(() => {
       for (const call of this.#untold()) this.problems.push(`${call} never had a verdict`);
     });
