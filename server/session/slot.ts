@@ -313,7 +313,9 @@ export class RunSlot {
    */
   async answer(request: string, answer: Answer): Promise<number> {
     if (this.#current === undefined) await this.recover();
-    if (this.#current === undefined) throw new RequestSettled(request);
+    // Meanwhile its run may have ended, and another begun that knows nothing of it.
+    const isOpen = this.#session.state.requests.some((item) => item.request === request);
+    if (this.#current === undefined || !isOpen) throw new RequestSettled(request);
     return this.#current.answers.submit(request, answer);
   }
 
