@@ -1,7 +1,6 @@
 /**
  * What `npm test` runs after the build: every test/**\/*.test.ts (but test/bench), each file its own process group,
- * three beside each other: many wait for what they have broken to come back. `npm test -- PATH…` runs only those files or
- * folders; `--jobs N` changes the three.
+ * two beside each other. `npm test -- PATH…` runs only those files or folders; `--jobs N` changes the two.
  * In a file's first five lines `limit: 300 s` replaces the deadline of 120 s and `alone` keeps others from running beside
  * it, each on a comment line of its own. Output of a red file is shown in full, of a green one only its `seed` and
  * `skip` lines. Believes a file only if its last summary line (./suite.ts) and its exit code say the same.
@@ -89,7 +88,7 @@ async function main(): Promise<void> {
 function readArguments(given: readonly string[]): { jobs: number; paths: string[] } {
   const paths = [...given];
   const at = paths.indexOf("--jobs");
-  const jobs = at < 0 ? 3 : Number(paths.splice(at, 2)[1]);
+  const jobs = at < 0 ? 2 : Number(paths.splice(at, 2)[1]);
   if (!Number.isInteger(jobs) || jobs < 1) throw new Error("--jobs takes a number from 1");
   const unknown = paths.find((path) => path.startsWith("-"));
   if (unknown !== undefined)
