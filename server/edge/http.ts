@@ -1,5 +1,6 @@
 /**
- * Plain HTTP: the page, health, readiness, metrics and tickets. Owns routes, methods and security headers. Never a WebSocket, never a session: it asks what it was given.
+ * Plain HTTP: the page, health, readiness, metrics and tickets. Owns routes, methods and security headers. Never a
+ * WebSocket, never a session: it asks what it was given.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Authenticator } from "../auth/authenticator.ts";

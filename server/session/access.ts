@@ -32,7 +32,10 @@ export function mayRead(caller: Caller, state: Members): boolean {
   return roleOf(caller, state) !== undefined;
 }
 
-/** `about`: the user that the frame names. Throws ProtocolError `not-found` (may not read), `forbidden` (may read, not do this). */
+/**
+ * `about`: the user that the frame names. Throws ProtocolError `not-found` (may not read), `forbidden` (may read, not do
+ * this).
+ */
 export function authorize(caller: Caller, state: SessionState, frame: ClientFrameType, about?: string): void {
   if (!mayRead(caller, state)) throw notFound(state.session.id);
   const right = rightOf(frame);

@@ -5,7 +5,7 @@
 import type { Actor } from "../../protocol/content.ts";
 import type { Allowance } from "../../protocol/people.ts";
 import type { Store } from "../store/store.ts";
-import { askingOf, decodeAsking, type Asking } from "./asking.ts";
+import { askingOf, askingPages, decodeAsking, type Asking } from "./asking.ts";
 import type { SessionView } from "./services.ts";
 
 /** Sessions that are read at once, and at most; of whoever has more, people are asked again. */
@@ -24,16 +24,14 @@ export async function allowedElsewhere(
 ): Promise<() => readonly Allowance[]> {
   const found = new Map<string, Asking>();
   if (kind !== "user") return () => [];
-  for (let from = "", read = 0; read < MAX_SESSIONS; read += SESSIONS) {
-    const page = await store.asked({ reader: user, from, limit: SESSIONS });
+  let read = 0;
+  for await (const page of askingPages(store, { reader: user, limit: SESSIONS })) {
     for (const { id, requests } of page) {
       const asking = decodeAsking(requests);
       if (id !== but && asking.allowances !== undefined) found.set(id, asking);
     }
-    const last = page.at(-1);
-    if (last === undefined || page.length < SESSIONS) break;
-    // What sorts first after an id is that id and the first sign that ids are made of.
-    from = `${last.id}-`;
+    read += SESSIONS;
+    if (read >= MAX_SESSIONS) break;
   }
   return () =>
     [...found].flatMap(([id, asking]) => {

@@ -12,6 +12,7 @@ import { roleOf } from "../../protocol/state.ts";
 import { measure } from "../../protocol/values.ts";
 import { allows } from "../auth/identity.ts";
 import { rightOf } from "../auth/rights.ts";
+import type { AskedQuery, AskedSession, Store } from "../store/store.ts";
 import { mayAnswer } from "../tool/approval.ts";
 import { mayAs } from "./access.ts";
 import type { Caller } from "./access.ts";
@@ -74,6 +75,28 @@ function cut({ subject, approvals = [], ...request }: OpenRequest, whole: boolea
 export function encodeAsking(state: SessionState): Uint8Array | undefined {
   const asking = askingOf(state);
   return asking && encodeFrame(asking);
+}
+
+/**
+ * The sessions in which people are asked or allowed something, page by page in the order of their ids; `from` an id, or
+ * what `past` says. `reader`: only those that this user may read. Rejects with StoreUnavailableError.
+ */
+export async function* askingPages(
+  store: Pick<Store, "asked">,
+  { from = "", ...which }: Partial<AskedQuery> & Pick<AskedQuery, "limit">,
+): AsyncGenerator<readonly AskedSession[], void> {
+  for (let start = from; ;) {
+    const page = await store.asked({ ...which, from: start });
+    yield page;
+    const last = page.at(-1);
+    if (last === undefined || page.length < which.limit) return;
+    start = past(last);
+  }
+}
+
+/** What sorts first after an id is that id and the first sign that ids are made of. */
+export function past({ id }: AskedSession): string {
+  return `${id}-`;
 }
 
 export function decodeAsking(bytes: Uint8Array): Asking {

@@ -22,7 +22,10 @@ export interface SendRequest {
   readonly agent?: string | undefined;
 }
 
-/** One hold of the lock, for a caller who may send the frame (`about` this user). Throws ProtocolError `not-found` or `forbidden` otherwise. */
+/**
+ * One hold of the lock, for a caller who may send the frame (`about` this user). Throws ProtocolError `not-found` or
+ * `forbidden` otherwise.
+ */
 export function command<T>(
   session: Session,
   caller: Caller,

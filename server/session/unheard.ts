@@ -7,7 +7,7 @@ import type { ListedRequest, SessionState } from "../../protocol/frames.ts";
 import type { Log } from "../observe/log.ts";
 import type { Store } from "../store/store.ts";
 import type { Deadlines } from "../tool/deadlines.ts";
-import { answerable, answerersOf, askingOf, decodeAsking, listed } from "./asking.ts";
+import { answerable, answerersOf, askingOf, askingPages, decodeAsking, listed } from "./asking.ts";
 import type { SessionRegistry } from "./registry.ts";
 import type { SessionView } from "./services.ts";
 import type { Session } from "./session.ts";
@@ -75,12 +75,9 @@ export class Unheard {
 
   /** Finds what the process before left open. */
   async start(): Promise<void> {
-    for (let from = ""; !this.#closed;) {
-      const page = await this.#parts.store.asked({ from, limit: PAGE });
+    for await (const page of askingPages(this.#parts.store, { limit: PAGE })) {
+      if (this.#closed) return;
       for (const { id, requests } of page) this.#take(id, decodeAsking(requests));
-      const last = page.at(-1);
-      if (last === undefined) return;
-      from = `${last.id}-`;
     }
   }
 

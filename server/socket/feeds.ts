@@ -1,6 +1,7 @@
 /**
  * The requests that look across sessions: what waits for the caller's answer, what the caller's runs are allowed, and being
- * told as soon as something changes. Owns the paging of the lists; who watches is kept by the runtime's watches, which ask for rights at every delivery.
+ * told as soon as something changes. Owns the paging of the lists; who watches is kept by the runtime's watches, which ask
+ * for rights at every delivery.
  */
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { ListedAllowance, ListedRequest } from "../../protocol/frames.ts";
@@ -9,7 +10,15 @@ import { measure } from "../../protocol/values.ts";
 import { allows } from "../auth/identity.ts";
 import type { Runtime } from "../runtime.ts";
 import { allowancesOf } from "../session/allowed.ts";
-import { answerable, askingOf, decodeAsking, listed, type Asking } from "../session/asking.ts";
+import {
+  answerable,
+  askingOf,
+  askingPages,
+  decodeAsking,
+  listed,
+  past,
+  type Asking,
+} from "../session/asking.ts";
 import { frameRoom } from "../session/snapshot.ts";
 import type { Handler } from "./context.ts";
 
@@ -43,10 +52,11 @@ async function pageOf<T extends ListedRequest | ListedAllowance>(
   const start = startOf(frame.cursor);
   let { bytes, items: values } = frameRoom();
   const items: T[] = [];
-  let { from } = start;
+  const { from } = start;
   let lastItem = "";
-  for (let pages = 0; pages < MAX_PAGES; pages++) {
-    const page = await store.asked({ ...(reader === undefined ? {} : { reader }), from, limit: SESSIONS });
+  let pages = 0;
+  const which = { ...(reader === undefined ? {} : { reader }), from, limit: SESSIONS };
+  for await (const page of askingPages(store, which)) {
     for (const { id: session, requests } of page) {
       const held = registry.peek(session);
       // The page may be older than what is committed now.
@@ -64,11 +74,10 @@ async function pageOf<T extends ListedRequest | ListedAllowance>(
       }
     }
     const last = page.at(-1);
-    if (last === undefined || page.length < SESSIONS) return { items };
-    // What sorts first after an id is that id and the first sign that ids are made of.
-    from = `${last.id}-`;
+    if (++pages === MAX_PAGES && last !== undefined && page.length === SESSIONS)
+      return { items, cursor: past(last) };
   }
-  return { items, cursor: from };
+  return { items };
 }
 
 /** A cursor is a session, or a session and the last of its items that was listed. */

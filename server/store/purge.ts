@@ -1,7 +1,7 @@
 /**
- * Takes the log, the keys and the read marks of deleted sessions off the disk, a few rows at a time, in the background. Owns the mark
- * that says there is something left to take, so that a restart goes on where it stopped. Never touches a session's row:
- * that is the tombstone.
+ * Takes the log, the keys and the read marks of deleted sessions off the disk, a few rows at a time, in the background.
+ * Owns the mark that says there is something left to take, so that a restart goes on where it stopped. Never touches a
+ * session's row: that is the tombstone.
  */
 import type { Handle } from "./handle.ts";
 import type { Lane } from "./lane.ts";
