@@ -34,7 +34,8 @@ export class Compactor {
 
   /**
    * Resolves once the summary is committed. Throws ProtocolError `busy` (a run is open, or another compaction), `conflict`
-   * (nothing was answered since the last one), `forbidden` (a budget is spent), `closed`, `unavailable` (the model gave no summary), `timeout`.
+   * (nothing was answered since the last one), `forbidden` (a budget is spent), `closed`, `unavailable` (the model gave no
+   * summary, or the session left this process), `timeout`; StoreUnavailableError when it could not be committed.
    */
   async run(caller: Caller): Promise<{ seq: number; summary: string }> {
     const services = this.#services;
@@ -55,7 +56,9 @@ export class Compactor {
     const clearTimeout = deadlines.after(agent.runTimeoutMs, () => current.abort(DEADLINE));
     try {
       const request = { agent, model: services.model(agent), deadlines, onCompact, signal };
-      const compacted = await summarize(state, upTo, request);
+      const compacted = await summarize(state, upTo, request).catch((error: unknown) => {
+        throw this.#refusal(error, signal);
+      });
       return await this.#exclusive(caller, async (now) => {
         const [body] = compactedEntry(now, compacted);
         if (body === undefined) throw nothingNew();
@@ -63,7 +66,9 @@ export class Compactor {
         return { seq, summary: body.summary };
       });
     } catch (error) {
-      throw this.#refusal(error, signal);
+      // Never asked again by itself: the summary was paid for once.
+      if (error instanceof SessionDropped) throw left(error);
+      throw error;
     } finally {
       clearTimeout();
       this.#current = undefined;
@@ -81,12 +86,11 @@ export class Compactor {
     });
   }
 
+  /** What became of a model call that gave no summary. */
   #refusal(error: unknown, signal: AbortSignal): ProtocolError {
     if (error instanceof ProtocolError) return error;
     if (signal.reason === DEADLINE) return new ProtocolError("timeout", "the summary took too long");
-    // Never asked again by itself: the summary was paid for once.
-    if (signal.aborted || error instanceof SessionDropped)
-      return new ProtocolError("unavailable", "the session left this process", { retryAfterMs: 250 });
+    if (signal.aborted) return left(error);
     const { id } = this.#session;
     this.#services.log.warn({ session: id, err: error }, "the context could not be compacted");
     const known = error instanceof ModelError ? error : new ModelError("internal", "the model failed");
@@ -94,6 +98,10 @@ export class Compactor {
     const { retryable } = known;
     return new ProtocolError("unavailable", `no summary: ${code}: ${message}`, { retryable, cause: error });
   }
+}
+
+function left(cause: unknown): ProtocolError {
+  return new ProtocolError("unavailable", "the session left this process", { retryAfterMs: 250, cause });
 }
 
 function nothingNew(): ProtocolError {

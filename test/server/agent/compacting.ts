@@ -22,7 +22,11 @@ export const answers = (text: string, usage = { inputTokens: 3, outputTokens: 2 
   finishes("stop", usage),
 ];
 
-export function compact(runtime: TestRuntime, session: string, user = "ada"): Promise<{ seq: number }> {
+export function compact(
+  runtime: TestRuntime,
+  session: string,
+  user = "ada",
+): Promise<{ seq: number; summary: string }> {
   return runtime.runtime.registry.with(session, (held) => held.compactor.run(caller(user)));
 }
 

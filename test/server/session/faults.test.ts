@@ -20,6 +20,7 @@ import {
 } from "../../support/runtime.ts";
 import { assert, suite } from "../../support/suite.ts";
 import { deferred, until } from "../../support/wait.ts";
+import { compact } from "../agent/compacting.ts";
 import { violations } from "../agent/rules.ts";
 import { TestReader } from "./reader.ts";
 import { brings, TestStore } from "./stores.ts";
@@ -220,6 +221,21 @@ test("a full queue is told as unavailable, with the time to wait", async () => {
   }
   commits.full = () => false;
   assert.is((await runtime.run(session, "hello")).reason, "text");
+});
+
+test("a summary that could not be committed is the store's fault, not the model's, and can be asked for again", async () => {
+  const store = new TestStore();
+  const commits = new FullQueue(store);
+  const runtime = await startRuntime({ store, commits, model: new TestModel([says("well"), finishes()]) });
+  const session = await runtime.session();
+  await runtime.run(session, "hello");
+  commits.full = (item) => brings("compacted")([item]);
+  const error = (await assert.rejects(compact(runtime, session), StoreUnavailableError)) as Error & {
+    retryAfterMs?: number;
+  };
+  assert.is(error.retryAfterMs, 100);
+  commits.full = () => false;
+  assert.is((await compact(runtime, session)).summary, "well");
 });
 
 test("a replay that cannot be read ends for its reader, who is told, and can be asked for again", async () => {
