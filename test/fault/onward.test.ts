@@ -12,12 +12,14 @@ import { spawnNode, temporaryDirectory } from "../support/process.ts";
 import { compiled } from "../support/root.ts";
 import { bodiesOf } from "../support/runtime.ts";
 import { assert, suite } from "../support/suite.ts";
+import { live } from "./onward-child.ts";
 
 const test = suite("kills during compaction and fork");
 const CHILD = compiled("test/fault/onward-child.ts");
 
-/** The logs of all sessions, or that the process was killed. */
+/** The logs of all sessions, or that the process was killed; without a death it is the life of this process. */
 async function life(directory: string, at: number | string): Promise<EventFrame[][] | "killed"> {
+  if (at === 0) return live(directory, "0");
   const child = spawnNode([CHILD, directory, String(at)]);
   const { code, signal } = await child.exited;
   if (signal === "SIGKILL") return "killed";
