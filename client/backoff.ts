@@ -1,6 +1,6 @@
 /**
  * How long to wait before the next attempt to connect. Owns the numbers: full jitter, a low cap while an outage is
- * young, a reset only after a connection has lasted. Never sets a timer.
+ * young, quick retries only after a connection has lasted. Never sets a timer.
  */
 import { between } from "./clock.ts";
 import type { Clock } from "./clock.ts";
@@ -13,12 +13,12 @@ export interface BackoffOptions {
   readonly minMs?: number;
   /** … to `baseMs` (500) · 2^n, at most the cap. */
   readonly baseMs?: number;
-  /** The cap while an outage is younger than `youngMs` (30 000): 2000. */
+  /** The cap while an outage, the time since the last connection, is younger than `youngMs` (30 000): 2000. */
   readonly youngCapMs?: number;
   readonly youngMs?: number;
   /** The cap after that (30 000). */
   readonly capMs?: number;
-  /** A connection that lasted this long (10 000) ends the outage. */
+  /** After a connection that lasted this long (10 000) the next retry is a first one. */
   readonly stableMs?: number;
 }
 
@@ -61,9 +61,10 @@ export class Backoff {
   next(hint: RetryHint = {}): number {
     const options = this.#options;
     const now = this.#clock.now();
-    if (this.#onlineSince !== undefined && now - this.#onlineSince >= options.stableMs) {
-      this.#retries = 0;
+    if (this.#onlineSince !== undefined) {
+      // However short, it says that the server is there: what follows is another outage.
       this.#outageSince = undefined;
+      if (now - this.#onlineSince >= options.stableMs) this.#retries = 0;
     }
     this.#onlineSince = undefined;
     this.#outageSince ??= now;

@@ -31,7 +31,21 @@ test("after 30 s of outage the cap rises to 30 s", () => {
   assert.is(backoff.next(), 30_000);
 });
 
-test("a connection of 10 s ends the outage, a shorter one does not", () => {
+test("a connection, however short, makes the next outage a young one", () => {
+  const clock = manualClock();
+  clock.chance = 1;
+  const backoff = new Backoff({}, clock);
+  for (let retry = 0; retry < 8; retry++) backoff.next();
+  clock.advance(60_000);
+  assert.is(backoff.next(), 30_000);
+  backoff.online();
+  clock.advance(1);
+  assert.is(backoff.next(), 2000);
+  clock.advance(30_000);
+  assert.is(backoff.next(), 30_000);
+});
+
+test("after a connection of 10 s the next retry is a first one, after a shorter one it is not", () => {
   const clock = manualClock();
   clock.chance = 1;
   const backoff = new Backoff({}, clock);
