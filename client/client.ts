@@ -2,7 +2,7 @@
  * The client: one connection, its requests, its attached sessions and its tools under one roof. Owns which frame goes to
  * whom and what is done when the connection comes and goes; everything else is in the parts.
  */
-import type { SessionInfo } from "../protocol/content.ts";
+import type { JsonValue, SessionInfo } from "../protocol/content.ts";
 import { encodeFrame, encodeJsonFrame } from "../protocol/codec.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import type { ClientFrameInputOf, NoticeType, ResultOf, ServerFrame } from "../protocol/frames.ts";
@@ -208,6 +208,23 @@ export class Client extends Lists implements AsyncDisposable {
       },
       options,
     ));
+  }
+
+  /**
+   * Adds an agent to the server, or replaces it; open runs keep the definition they began with. Its fields are those of the
+   * configuration. Rejects with `forbidden` (needs the right admin), `bad-frame` (`details.field`), `conflict` (a name of the
+   * configuration).
+   */
+  putAgent(
+    agent: Readonly<Record<string, JsonValue>>,
+    options?: RequestOptions,
+  ): Promise<ResultOf<"putAgent">> {
+    return this.request("putAgent", { agent }, options);
+  }
+
+  /** Removes an agent that was put; its sessions stay readable. Rejects as `putAgent` does, and with `not-found`. */
+  removeAgent(name: string, options?: RequestOptions): Promise<ResultOf<"removeAgent">> {
+    return this.request("removeAgent", { name }, options);
   }
 
   updateSession(

@@ -74,6 +74,7 @@ export const entryBodies = {
     run: id,
     input: id,
     agent: id,
+    agentVersion: z.int().min(0).optional(),
     model: z.string(),
     tools: z.array(z.object({ name: id, effect, timeoutMs: z.int() })),
   }),

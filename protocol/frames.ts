@@ -27,7 +27,7 @@ import {
   verdict,
 } from "./content.ts";
 import { ERROR_CODES } from "./errors.ts";
-import { remember } from "./people.ts";
+import { presentUser, remember } from "./people.ts";
 import {
   backedUp,
   dayUsage,
@@ -105,6 +105,8 @@ export const requests = {
   unwatch: request("unwatch", {}),
   history: request("history", { session: sessionId, cursor: cursor.optional(), limit: limit.optional() }),
   listAgents: request("listAgents", { cursor: cursor.optional(), limit: limit.optional() }),
+  putAgent: request("putAgent", { agent: z.record(z.string(), json) }),
+  removeAgent: request("removeAgent", { name: toolName }),
   listTools: request("listTools", {
     session: sessionId.optional(),
     cursor: cursor.optional(),
@@ -280,15 +282,7 @@ export const serverFrames = {
   presence: z.object({
     type: z.literal("presence"),
     session: sessionId,
-    users: z.array(
-      z.object({
-        id,
-        name: z.string(),
-        connections: z.int(),
-        typing: z.boolean().optional(),
-        viewing: id.optional(),
-      }),
-    ),
+    users: z.array(presentUser),
     people: z.int().min(0).optional(),
     connections: z.int().min(0).optional(),
   }),
@@ -369,6 +363,8 @@ export const results = {
   unwatch: z.object({}),
   history: page(historyMessage),
   listAgents: page(listedAgent),
+  putAgent: z.object({ version: z.int().min(0) }),
+  removeAgent: z.object({}),
   listTools: page(listedTool),
   updateSession: committed,
   compact: committed,

@@ -51,6 +51,8 @@ export const listedAgent = z.object({
   description: z.string(),
   model: z.string(),
   tools: z.array(z.string()),
+  /** By `putAgent`, so that it can be replaced and removed. */
+  put: z.literal(true).optional(),
 });
 /** One of those who offer a tool; its calls in flight are those of all its tools. */
 export const listedProvider = z.object({

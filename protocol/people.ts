@@ -50,6 +50,15 @@ export const allowance = z.object({
 });
 export type Allowance = z.infer<typeof allowance>;
 
+/** Somebody who is attached to a session, and what they do there. */
+export const presentUser = z.object({
+  id,
+  name: z.string(),
+  connections: z.int(),
+  typing: z.boolean().optional(),
+  viewing: id.optional(),
+});
+
 export const question = z.object({
   id: z.string().min(1).max(64),
   text: z.string().min(1).max(2000),

@@ -39,6 +39,7 @@ export const openRun = z.object({
   run: id,
   input: id,
   agent: id,
+  agentVersion: z.int().min(0).optional(),
   model: z.string(),
   tools: z.array(z.object({ name: id, effect, timeoutMs: z.int() })),
   startedAt: milliseconds,

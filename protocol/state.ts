@@ -129,6 +129,7 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
         step: 0,
         usage: NO_USAGE,
       };
+      if (body.agentVersion !== undefined) run.agentVersion = body.agentVersion;
       if (entry.actor !== undefined) run.actor = entry.actor;
       return { ...state, run };
     }

@@ -9,7 +9,6 @@ import { ProtocolError } from "../protocol/errors.ts";
 import { checkPayload } from "../protocol/values.ts";
 import type { OpenRun, SessionState } from "../protocol/frames.ts";
 import { newId } from "../protocol/ids.ts";
-import { defineAgent } from "./agent/agent.ts";
 import type { Agent, AgentOptions } from "./agent/agent.ts";
 import { composeHooks } from "./hook.ts";
 import type { AgentEvent, ComposedHook, Hook } from "./hook.ts";
@@ -21,6 +20,7 @@ import { priced } from "./model/prices.ts";
 import { silentLog } from "./observe/log.ts";
 import type { Log } from "./observe/log.ts";
 import { checkContent, embedder, lastOf, Readers } from "./reader.ts";
+import { AgentRegistry } from "./runtime/agents.ts";
 import type { RuntimeOptions } from "./runtime/options.ts";
 import type { AgentResponse, ReadEvent } from "./reader.ts";
 import type { Caller } from "./session/access.ts";
@@ -58,6 +58,7 @@ export class Runtime {
   readonly hook: ComposedHook;
   readonly store: Store;
   readonly commits: CommitQueue;
+  readonly definitions: AgentRegistry;
   readonly tools = new ToolRegistry();
   readonly router: Router;
   readonly registry: SessionRegistry;
@@ -70,7 +71,6 @@ export class Runtime {
   readonly #attachments: AttachmentLimits;
   readonly maxInvites: number;
   readonly log: Log;
-  readonly #agents = new Map<string, Agent>();
   readonly #local = new LocalHost();
   readonly #deadlines: Deadlines;
   readonly #services: SessionServices;
@@ -103,6 +103,14 @@ export class Runtime {
     this.spending = new Spending(this.store, options.budgets ?? {}, now);
     const choose = chooseModels((name) => options.models?.(name) ?? this.model);
     const files = new FileGuard(options);
+    this.definitions = new AgentRegistry({
+      store: this.store,
+      log: this.log,
+      now,
+      build: (definition) => this.hook.onBuildAgent(definition),
+      problem: options.modelProblem ?? (() => undefined),
+      inUse: () => this.registry.definitionsInUse(),
+    });
     const services: SessionServices = (this.#services = {
       gate: this.gate,
       quota: new SessionQuota(this.store, options),
@@ -119,7 +127,7 @@ export class Runtime {
       now,
       startedAt: now(),
       member: () => this.#membership.member,
-      agent: (name) => this.#agents.get(name),
+      agents: this.definitions,
       model: (agent) => priced(guarded(choose(agent), files), options.prices),
       spending: this.spending,
       allowed: (of, but) => allowedElsewhere(this.store, this.registry, of, but),
@@ -135,7 +143,11 @@ export class Runtime {
       store: this.store,
       node: options.node ?? `${hostname()}-${process.pid}`,
       log: this.log,
-      recover: () => this.registry.recover(),
+      recover: async () => {
+        const failed = await this.registry.recover();
+        await this.definitions.prune();
+        return failed;
+      },
     });
     const { retentionDays, unheard } = options;
     const parts = { ...services, registry: this.registry, watches: this.watches };
@@ -152,6 +164,7 @@ export class Runtime {
 
   async #start(): Promise<void> {
     await this.hook.onRegisterTools({ register: (tool) => this.registerTool(tool) });
+    await this.definitions.load();
     await this.#membership.join();
     this.#retention?.start();
     await this.#unheard?.start();
@@ -189,26 +202,23 @@ export class Runtime {
   // --- agents ---
 
   /** Registers an agent, in place of one of the same name; open runs keep the one they began with. */
-  async addAgent(options: AgentOptions): Promise<Agent> {
-    const agent = defineAgent(await this.hook.onBuildAgent(options));
-    this.#agents.set(agent.name, agent);
-    return agent;
+  addAgent(options: AgentOptions): Promise<Agent> {
+    return this.definitions.register(options);
   }
 
   /** The definition as it was registered, as a copy that may be changed. */
   agent(name: string): AgentOptions | undefined {
-    const agent = this.#agents.get(name);
-    return agent && structuredClone(agent);
+    return structuredClone(this.getAgent(name));
   }
 
   /** Copies of all definitions, by name. */
   agents(): AgentOptions[] {
-    return [...this.#agents.keys()].sort().map((name) => this.agent(name)!);
+    return this.definitions.names().map((name) => this.agent(name)!);
   }
 
   /** The frozen agent itself. */
   getAgent(name: string): Agent | undefined {
-    return this.#agents.get(name);
+    return this.definitions.get(name);
   }
 
   // --- sessions ---
@@ -216,16 +226,9 @@ export class Runtime {
   /** A new session's id. Throws ProtocolError `not-found` for an agent that is not registered. */
   async createSession(agent: string, createdBy = ""): Promise<string> {
     await this.start();
-    this.requireAgent(agent);
+    this.definitions.require(agent);
     const caller = embedder(createdBy);
     return (await createSession(this.registry, this.store, caller, { agent })).session;
-  }
-
-  requireAgent(name: string): Agent {
-    const agent = this.#agents.get(name);
-    if (agent === undefined)
-      throw new ProtocolError("not-found", `agent '${name}' not registered`, { details: { agent: name } });
-    return agent;
   }
 
   /** Closes a session: true the first time, false when it was closed before or never was. It stays readable. */
@@ -261,7 +264,7 @@ export class Runtime {
     await this.start();
     const caller = embedder(createdBy);
     return this.registry.with(id, async ({ state }) => {
-      this.requireAgent(state.session.agent);
+      this.definitions.require(state.session.agent);
       return (await fork(this.registry, this.store, caller, state, { at })).session;
     });
   }
@@ -385,7 +388,7 @@ export class Runtime {
   }
 
   #dropped(session: SessionView, cause: "deleted" | "lost"): void {
-    this.registry.forget(session);
+    this.registry.forget(session, cause);
     if (cause === "deleted") {
       this.watches.deleted(session);
       this.#readers.fail(session.id, new ProtocolError("closed", "the session was deleted"));

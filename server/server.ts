@@ -251,6 +251,7 @@ async function startRuntime(
     unheard: unheardOf(options),
     router: { ...limitsOf(options), graceMs: options.providerGraceMs ?? 30_000, ...options.runtime?.router },
     models: (name) => catalog.model(name),
+    modelProblem: (name) => problemOfPut(name, options, catalog),
     store,
     commits,
     log,
@@ -268,6 +269,14 @@ async function startRuntime(
     await runtime.close();
     throw error;
   }
+}
+
+/** Why an agent that is put may not name the model: a file of code is named by who starts the server alone. */
+function problemOfPut(name: string, { agents = [] }: ServerOptions, catalog: Catalog): string | undefined {
+  const named = agents.some(({ model, fallback = [] }) => model === name || fallback.includes(name));
+  if (name.startsWith("module:") && !named)
+    return `"${name}": a module must stand in an agent of the configuration first`;
+  return catalog.problem(name);
 }
 
 function unheardOf({ webhooks = [], webhookDelayMs, runtime }: ServerOptions): RuntimeOptions["unheard"] {

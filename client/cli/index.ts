@@ -3,6 +3,7 @@
  * those of members. Never ends the process.
  */
 import { ProtocolError } from "../../protocol/errors.ts";
+import { agents } from "./agents.ts";
 import { allowed } from "./allowed.ts";
 import { backup } from "./backup.ts";
 import { chat } from "./chat.ts";
@@ -19,6 +20,7 @@ import { usage } from "./usage.ts";
 import { watch } from "./watch.ts";
 
 export type ClientCommand =
+  | "agents"
   | "chat"
   | "tools"
   | "mcp"
@@ -35,6 +37,7 @@ export type ClientCommand =
   | "import";
 
 const COMMANDS: Record<ClientCommand, (args: string[]) => Promise<number>> = {
+  agents,
   chat,
   tools,
   mcp,

@@ -3,7 +3,7 @@
  */
 import type { SessionInfo } from "../../protocol/content.ts";
 import { COMMON_HELP, connectAs, firstOnline, parse, UsageError } from "./options.ts";
-import { jsonLine, oneLine } from "./text.ts";
+import { aligned, jsonLine, oneLine } from "./text.ts";
 
 const HELP = `usage: haulout sessions [options]
 
@@ -58,7 +58,7 @@ export async function sessions(args: string[]): Promise<number> {
 }
 
 function table(sessions: readonly SessionInfo[]): string {
-  const rows = [
+  return aligned([
     ["SESSION", "AGENT", "STATE", "UNREAD", "UPDATED", "TOKENS", "TITLE"],
     ...sessions.map((session) => [
       oneLine(session.id, 64),
@@ -69,17 +69,7 @@ function table(sessions: readonly SessionInfo[]): string {
       String((session.usage?.inputTokens ?? 0) + (session.usage?.outputTokens ?? 0)),
       oneLine(session.title ?? "", 60),
     ]),
-  ];
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows
-    .map(
-      (row) =>
-        `${row
-          .map((cell, column) => cell.padEnd(widths[column]!))
-          .join("  ")
-          .trimEnd()}\n`,
-    )
-    .join("");
+  ]);
 }
 
 /** Local time, to the second: `2026-01-31 09:05:07`. */

@@ -84,3 +84,10 @@ export function lastRow(row: string, text: string, columns: number): { row: stri
   }
   return { row: whole.slice(start), rows };
 }
+
+/** Rows of as many cells each, the cells of a column below one another. */
+export function aligned(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const cells = (row: readonly string[]): string[] => row.map((cell, column) => cell.padEnd(widths[column]!));
+  return rows.map((row) => `${cells(row).join("  ").trimEnd()}\n`).join("");
+}

@@ -34,6 +34,8 @@ export const FRAME_RIGHTS = {
   usage: {},
   backup: { right: "admin" },
   importEntries: { right: "admin" },
+  putAgent: { right: "admin" },
+  removeAgent: { right: "admin" },
   attach: { roles: ["viewer"] },
   // Stops what the connection itself began, so it needs no session to be there.
   detach: {},

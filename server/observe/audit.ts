@@ -10,7 +10,7 @@ export interface AuditFields {
   readonly address?: string | undefined;
   readonly connection?: string;
   readonly session?: string | undefined;
-  /** Whom or what it is about: a user, a request, an allowance. */
+  /** Whom or what it is about: a user, a request, an allowance, an agent. */
   readonly subject?: string | undefined;
   readonly role?: string | undefined;
   readonly decision?: string | undefined;

@@ -26,6 +26,8 @@ export interface RuntimeOptions extends GateOptions, QuotaOptions, Partial<Attac
   commits?: CommitQueue;
   /** The model of an agent whose `model` is this name; the runtime's own model when it answers undefined. */
   models?: (name: string) => Model | undefined;
+  /** Why an agent that is put while the runtime runs may not name this model; it may name any unless told. */
+  modelProblem?: (name: string) => string | undefined;
   log?: Log;
   /** Names this process among others. */
   node?: string;

@@ -61,6 +61,10 @@ export function forbidden(message: string): ProtocolError {
   return new ProtocolError("forbidden", message);
 }
 
+export function unknownAgent(name: string): ProtocolError {
+  return new ProtocolError("not-found", `agent '${name}' not registered`, { details: { agent: name } });
+}
+
 export function notFound(session: string): ProtocolError {
   return new ProtocolError("not-found", `no session ${session}`, { details: { session } });
 }

@@ -10,7 +10,7 @@ import { ProtocolError } from "../../protocol/errors.ts";
 import type { ClientFrameType, OpenRun, QueuedInput, ResultOf, SessionState } from "../../protocol/frames.ts";
 import { newId } from "../../protocol/ids.ts";
 import type { Store } from "../store/store.ts";
-import { authorize, forbidden, refusedByFloor, roleOf } from "./access.ts";
+import { authorize, forbidden, refusedByFloor, roleOf, unknownAgent } from "./access.ts";
 import type { Caller } from "./access.ts";
 import type { Entry } from "./services.ts";
 import type { Session } from "./session.ts";
@@ -43,22 +43,30 @@ export function closed(session: Session): ProtocolError {
   return new ProtocolError("closed", `session ${session.id} is closed`);
 }
 
+/** What a send is given: where its key is looked up, and what it must not exceed. */
+export interface SendServices {
+  readonly store: Store;
+  readonly maxQueue: number;
+  /** Undefined for a name that no agent has. */
+  readonly definitions: { get(agent: string): unknown };
+}
+
 /**
- * Queues an input; a key that was used before answers the first send. Throws `closed`, `queue-full`, `busy` (mode
- * reject), `conflict` (the key with other content).
+ * Queues an input; a key that was used before answers the first send. Throws `closed`, `not-found` (there is no such agent
+ * any more), `queue-full`, `busy` (mode reject), `conflict` (the key with other content).
  */
 export async function send(
   session: Session,
   caller: Caller,
   request: SendRequest,
-  services: { store: Store; maxQueue: number },
+  services: SendServices,
 ): Promise<ResultOf<"send">> {
   const { key, content, agent } = request;
   const mode = request.mode ?? "queue";
   const user = caller.actor.id;
   let interrupted: string | undefined;
   const result = await command(session, caller, "send", async (state) => {
-    const refusal = refuse(session, state, mode, services.maxQueue) ?? refusedByFloor(state, caller);
+    const refusal = refuse(session, state, request, services) ?? refusedByFloor(state, caller);
     if (refusal !== undefined) {
       const known = await services.store.lookupKey(session.id, user, key);
       if (known === undefined) throw refusal;
@@ -91,10 +99,12 @@ export async function send(
 function refuse(
   session: Session,
   state: SessionState,
-  mode: SendMode,
-  maxQueue: number,
+  { mode, agent }: SendRequest,
+  { maxQueue, definitions }: SendServices,
 ): ProtocolError | undefined {
   if (state.session.state === "closed") return closed(session);
+  const name = agent ?? state.session.agent;
+  if (definitions.get(name) === undefined) return unknownAgent(name);
   if (mode === "reject" && (state.run !== undefined || state.queue.length > 0)) {
     return new ProtocolError("busy", "a run is open or inputs wait");
   }

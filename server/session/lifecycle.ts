@@ -2,7 +2,7 @@
  * The entries at both ends of a run: what starts one from a queued input, and what ends one that its process left open.
  * Owns those two decisions; never appends and never streams.
  */
-import type { EntryBody } from "../../protocol/entries.ts";
+import type { EntryBody, EntryBodyOf } from "../../protocol/entries.ts";
 import type { Actor, Message, RunReason } from "../../protocol/content.ts";
 import type { QueuedInput, SessionState } from "../../protocol/frames.ts";
 import { newId } from "../../protocol/ids.ts";
@@ -24,18 +24,20 @@ export function startRun(
   state: SessionState,
   input: QueuedInput,
   services: SessionServices,
-): { run: string; entries: Entry[]; context?: StartedRun } {
+): { started: EntryBodyOf<"run-started">; entries: Entry[]; context?: StartedRun } {
   const run = newId("run");
   const name = input.agent ?? state.session.agent;
-  const agent = services.agent(name);
+  const agent = services.agents.get(name);
+  const agentVersion = agent && services.agents.versionOf(agent);
   const actor = input.actor ?? SYSTEM;
   const model = agent === undefined ? undefined : services.model(agent);
   const tools = agent === undefined ? [] : services.tools.visible(agent.tools, state.session.id);
-  const started: EntryBody = {
+  const started: EntryBodyOf<"run-started"> = {
     type: "run-started",
     run,
     input: input.input,
     agent: name,
+    ...(agentVersion === undefined ? {} : { agentVersion }),
     model: model?.id ?? "",
     tools: tools.map(({ specification: tool }) => ({
       name: tool.name,
@@ -43,7 +45,7 @@ export function startRun(
       timeoutMs: tool.timeoutMs,
     })),
   };
-  const entries = [started, inputMessage(input, run)];
+  const entries: EntryBody[] = [started, inputMessage(input, run)];
   if (agent === undefined || model === undefined) {
     entries.push({
       type: "run-finished",
@@ -54,10 +56,10 @@ export function startRun(
       model: "",
       error: { code: "not-found", message: `agent '${name}' not registered` },
     });
-    return { run, entries: entries.map((body) => ({ body, run, actor })) };
+    return { started, entries: entries.map((body) => ({ body, run, actor })) };
   }
   return {
-    run,
+    started,
     entries: entries.map((body) => ({ body, run, actor })),
     context: {
       session: state.session.id,

@@ -31,6 +31,9 @@ export class SessionRegistry {
   readonly #sessions = new Map<string, Session | Promise<Session>>();
   readonly #sweep: NodeJS.Timeout;
   #finishing = false;
+  /** How often a session has left memory by itself, and how often it had when all open runs were in memory. */
+  #lost = 1;
+  #recoveredAt = 0;
 
   constructor(services: SessionServices) {
     this.#services = services;
@@ -125,7 +128,12 @@ export class SessionRegistry {
   }
 
   /** Forgets a session that left memory by itself. */
-  forget(session: SessionView): void {
+  forget(session: SessionView, cause: "deleted" | "lost"): void {
+    if (cause === "lost") this.#lost++;
+    this.#remove(session);
+  }
+
+  #remove(session: SessionView): void {
     if (this.#sessions.get(session.id) === session) this.#sessions.delete(session.id);
   }
 
@@ -144,17 +152,30 @@ export class SessionRegistry {
       this.#services.log.warn({ session: session.id, err: error }, "a session could not be unloaded");
       session.drop("unload failed");
     }
-    this.forget(session);
+    this.#remove(session);
     return true;
+  }
+
+  /** The definitions that open runs began with or are about to; undefined while not all open runs are in memory. */
+  definitionsInUse(): { agent: string; version: number }[] | undefined {
+    if (this.#recoveredAt !== this.#lost) return undefined;
+    return this.loaded().flatMap(({ slot, state }) => {
+      const { agent, agentVersion: version } = slot.beginning ?? state.run ?? {};
+      return agent === undefined || version === undefined ? [] : [{ agent, version }];
+    });
   }
 
   /** Gives every session a named end of what its last process left open. Answers the ids that could not be recovered. */
   async recover(): Promise<string[]> {
     const failed: string[] = [];
+    const lost = this.#lost;
     for (;;) {
       const orphans = await this.#services.store.orphans(RECOVER_AT_ONCE + failed.length);
       const fresh = orphans.filter((id) => !failed.includes(id));
-      if (fresh.length === 0) return failed;
+      if (fresh.length === 0) {
+        if (failed.length === 0) this.#recoveredAt = lost;
+        return failed;
+      }
       // Together, so that they share commits.
       await Promise.all(fresh.map((id) => this.#recoverOne(id, failed)));
     }

@@ -12,6 +12,7 @@ import { allows } from "../auth/identity.ts";
 import { authorize, forbidden } from "./access.ts";
 import type { Caller } from "./access.ts";
 import { send } from "./commands.ts";
+import type { SendServices } from "./commands.ts";
 import type { Session } from "./session.ts";
 
 /** Entries that are read at a time. */
@@ -25,7 +26,7 @@ export async function retry(
   session: Session,
   caller: Caller,
   { run, key }: { readonly run: string; readonly key: string },
-  services: { store: Store; maxQueue: number },
+  services: SendServices,
 ): Promise<ResultOf<"send">> {
   authorize(caller, session.state, "retry");
   const { reason, content, agent } = await askedOf(session, services.store, run);

@@ -74,7 +74,13 @@ export interface SessionServices {
   /** When this process began, by the same clock: providers of the one before are on their way back for the grace. */
   readonly startedAt: number;
   member(): Member;
-  agent(name: string): Agent | undefined;
+  readonly agents: {
+    get(name: string): Agent | undefined;
+    /** The definition that a run began with, as far as it is kept; else who has its name now. */
+    ofRun(run: Pick<OpenRun, "agent" | "agentVersion">): Agent | undefined;
+    /** Which definition of its name this is; undefined for one that cannot change. */
+    versionOf(agent: Agent): number | undefined;
+  };
   model(agent: Agent): Model;
   readonly spending: Spending;
   /** What holds for somebody's calls by what was said in other sessions than this one; see allowed.ts. */

@@ -3,7 +3,7 @@
  * this process drives and its two signals; every append goes through the session's lock, and no socket is ever waited for.
  */
 import { setMaxListeners } from "node:events";
-import type { EntryBody } from "../../protocol/entries.ts";
+import type { EntryBody, EntryBodyOf } from "../../protocol/entries.ts";
 import type { OpenRun, SessionState } from "../../protocol/frames.ts";
 import type { Actor } from "../../protocol/content.ts";
 import type { Overrun } from "../agent/budget.ts";
@@ -65,6 +65,8 @@ export class RunSlot {
   /** The next run is about to begin: it waits for tools, then for this place, then for the lock. */
   #starting = false;
   #place: Place | undefined;
+  /** The start of a run that is being written. */
+  beginning: EntryBodyOf<"run-started"> | undefined;
   #failures = 0;
 
   constructor(session: SlotSession, services: SessionServices, checkpoint: Checkpoint | undefined) {
@@ -158,9 +160,14 @@ export class RunSlot {
     // Somebody else's went first meanwhile: it needs a place of its own.
     if ((input.actor ?? SYSTEM).id !== place.user) return true;
     const start = startRun(state, input, this.#services);
-    await this.#session.append(start.entries);
+    this.beginning = start.started;
+    try {
+      await this.#session.append(start.entries);
+    } finally {
+      this.beginning = undefined;
+    }
     if (start.context === undefined) return true;
-    void this.#drive(this.#occupy(start.run, place), start.context);
+    void this.#drive(this.#occupy(start.started.run, place), start.context);
     return false;
   }
 
@@ -341,7 +348,7 @@ export class RunSlot {
       const grant = await session.claim();
       const { run } = session.state;
       if (this.#current !== undefined || run === undefined) return;
-      const agent = this.#services.agent(run.agent);
+      const agent = this.#services.agents.ofRun(run);
       const { entries, goesOn } = planRecovery(session.state, agent, this.#checkpoint);
       await session.append(entries.map((body) => ({ body, run: run.run })));
       // A stop that was planned is used up, and its text taken back.
@@ -372,7 +379,7 @@ export class RunSlot {
     const [input] = queue;
     const ms = startedAt + router.graceMs - now();
     if (run !== undefined || ms <= 0 || input === undefined) return;
-    const agent = this.#services.agent(input.agent ?? session.agent);
+    const agent = this.#services.agents.get(input.agent ?? session.agent);
     const named = agent?.tools.filter((name) => name !== ALL) ?? [];
     const before = input.at < startedAt ? (lastRun?.tools ?? []) : [];
     await this.#toolsThere([...named, ...before], ms, this.#left.signal);

@@ -18,6 +18,8 @@ export const AUDITED: ReadonlySet<string> = new Set([
   "backup",
   "importEntries",
   "refreshToken",
+  "putAgent",
+  "removeAgent",
 ]);
 
 /** A line for a request that is one of them, once it is done or refused. */
@@ -32,7 +34,7 @@ export function record(audit: Audit, connection: Connection, frame: ClientFrame,
     allowance?: string;
     remember?: { what: string; for: string };
   };
-  const subject = said.user ?? said.request ?? said.allowance;
+  const subject = said.user ?? said.request ?? said.allowance ?? agentOf(frame);
   audit.write(frame.type, {
     user: connection.identity?.user.id,
     address: connection.address,
@@ -44,4 +46,12 @@ export function record(audit: Audit, connection: Connection, frame: ClientFrame,
     ...(said.remember === undefined ? {} : { remember: `${said.remember.what} for ${said.remember.for}` }),
     outcome,
   });
+}
+
+/** The agent that a request puts or removes. */
+function agentOf(frame: ClientFrame): string | undefined {
+  if (frame.type === "removeAgent") return frame.name;
+  const name = frame.type === "putAgent" ? frame.agent["name"] : undefined;
+  // Of a definition that was refused it may be anything.
+  return typeof name === "string" ? name.slice(0, 64) : undefined;
 }

@@ -41,7 +41,7 @@ const offerTools: Handler<"offerTools"> = async (context, frame, session) => {
 
 export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler<T> } = {
   async createSession({ runtime, identity }, frame) {
-    runtime.requireAgent(frame.agent);
+    runtime.definitions.require(frame.agent);
     checkPayload("metadata", frame.metadata);
     return createSession(runtime.registry, runtime.store, identity, frame);
   },
@@ -64,10 +64,8 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
     return {};
   },
   async send({ runtime, identity }, frame, session) {
-    const { store, maxQueue } = runtime;
     runtime.checkInput(frame.content);
-    if (frame.agent !== undefined) runtime.requireAgent(frame.agent);
-    return commands.send(session, identity, frame, { store, maxQueue });
+    return commands.send(session, identity, frame, runtime);
   },
   async editInput({ runtime, identity }, frame, session) {
     runtime.checkInput(frame.content);
@@ -113,6 +111,14 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
     return page;
   },
   listAgents,
+  async putAgent({ runtime }, { agent }) {
+    const { version } = await runtime.definitions.put(agent);
+    return { version };
+  },
+  async removeAgent({ runtime }, { name }) {
+    await runtime.definitions.remove(name);
+    return {};
+  },
   listTools,
   usage,
   offerTools,

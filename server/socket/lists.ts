@@ -54,16 +54,18 @@ async function listStore(store: Store, query: ListQuery): Promise<ListPage> {
 }
 
 export const listAgents: Handler<"listAgents"> = async ({ runtime, identity }, frame) => {
-  const agents = runtime
-    .agents()
-    .map(({ name }) => runtime.getAgent(name)!)
-    .filter(({ name }) => allows(identity, "create", name));
-  const listed = agents.map(({ name, description, model, tools }) => ({
-    name,
-    description,
-    model,
-    tools: [...tools],
-  }));
+  const { definitions } = runtime;
+  const names = definitions.names().filter((name) => allows(identity, "create", name));
+  const listed = names.map((name) => {
+    const { description, model, tools } = definitions.require(name);
+    return {
+      name,
+      description,
+      model,
+      tools: [...tools],
+      ...(definitions.isPut(name) ? { put: true as const } : {}),
+    };
+  });
   return page(listed, frame);
 };
 

@@ -12,7 +12,7 @@ const compact: Handler<"compact"> = async ({ identity }, _frame, session) => {
 };
 
 const fork: Handler<"fork"> = async ({ runtime, identity }, frame, { state }) => {
-  runtime.requireAgent(state.session.agent);
+  runtime.definitions.require(state.session.agent);
   return forkSession(runtime.registry, runtime.store, identity, state, frame);
 };
 

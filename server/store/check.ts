@@ -21,6 +21,11 @@ export function isSessionId(id: string): boolean {
   return ID.test(id);
 }
 
+/** Throws TypeError: what agents may be called is what sessions may. */
+export function checkAgentName(name: string): void {
+  if (!ID.test(name)) throw new TypeError("an agent's name is 1 to 64 of A-Z a-z 0-9 _ -");
+}
+
 function isUint48(value: number): boolean {
   return Number.isInteger(value) && value >= 0 && value <= MAX_UINT48;
 }

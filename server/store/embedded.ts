@@ -3,6 +3,7 @@
  * the process and ties the parts together (layout, handle, lane, append, scan, slots, purge). Keeps nothing in memory of
  * a session that nobody owns, so neither start-up nor memory depends on how many there are.
  */
+import { readAgents, writeAgent } from "./agents.ts";
 import { NOTHING, deleteListed, judge, listed, readKeySeq, readPriors, type Listed } from "./append.ts";
 import { readAsked } from "./asked.ts";
 import { checkBatch, isSessionId } from "./check.ts";
@@ -38,6 +39,7 @@ import { StoreDamagedError } from "./store.ts";
 import { TallyRows, readSpent, readTallies } from "./tallies.ts";
 import type { Tally } from "../../protocol/lists.ts";
 import type {
+  AgentRow,
   AppendItem,
   AppendResult,
   AskedQuery,
@@ -303,6 +305,14 @@ export class EmbeddedStore implements Store {
     return this.#scan((level) => readMarks(level, user, ids));
   }
 
+  async writeAgent(name: string, body: Uint8Array | null): Promise<void> {
+    await writeAgent(this.#lane, name, body);
+  }
+
+  async agents(): Promise<readonly AgentRow[]> {
+    return this.#scan(readAgents);
+  }
+
   async remove(grant: Grant): Promise<boolean> {
     const { id } = grant;
     const removed = await this.#lane.write({
@@ -333,20 +343,7 @@ export class EmbeddedStore implements Store {
   async ready(): Promise<void> {
     await this.#handle.use((level) => level.get(FORMAT_KEY));
     if (!this.#lane.failing) return;
-    await (this.#probing ??= this.#probe().finally(() => (this.#probing = undefined)));
-  }
-
-  /** Writes the format's row as it is, through to the disk. */
-  async #probe(): Promise<void> {
-    await this.#lane.write({
-      ids: new Set<string>(),
-      sync: true,
-      prepare: (level) => level.get(FORMAT_KEY),
-      build: (batch, row) => {
-        if (row !== undefined) batch.put(FORMAT_KEY, row);
-        return { result: undefined };
-      },
-    });
+    await (this.#probing ??= this.#lane.probe().finally(() => (this.#probing = undefined)));
   }
 
   /** Resolves when nothing of the sessions deleted so far is left but their tombstones, or the store is out of work. */

@@ -6,6 +6,7 @@
 import type { Level } from "./directory.ts";
 import { Kind, keyRowKey, rangeOf, readEntry, readSessionRow, sessionKey, unseal } from "./layout.ts";
 import type { Entry, SessionRow } from "./layout.ts";
+import { inspectAgents } from "./agents.ts";
 import { readKeySeq } from "./append.ts";
 import { wrongAsked } from "./asked.ts";
 import { guard, rowsOf, type Report } from "./rows.ts";
@@ -68,6 +69,7 @@ export async function inspect(
   await inspectStrays(level, count);
   await inspectTallies(level, count);
   await inspectMarks(level, count);
+  await inspectAgents(level, count);
   return totals;
 }
 

@@ -6,6 +6,7 @@
 import type { ChainedBatch } from "classic-level";
 import type { Level } from "./directory.ts";
 import type { Handle } from "./handle.ts";
+import { FORMAT_KEY } from "./layout.ts";
 import { StoreUnavailableError } from "./store.ts";
 
 export type Batch = ChainedBatch<Level, Buffer, Buffer>;
@@ -46,6 +47,19 @@ export class Lane {
     const done = this.#tail.then(() => this.#run(write));
     this.#tail = done.catch(() => {});
     return done;
+  }
+
+  /** Writes the format's row as it is, through to the disk. */
+  probe(): Promise<void> {
+    return this.write({
+      ids: new Set<string>(),
+      sync: true,
+      prepare: (level) => level.get(FORMAT_KEY),
+      build: (batch, row) => {
+        if (row !== undefined) batch.put(FORMAT_KEY, row);
+        return { result: undefined };
+      },
+    });
   }
 
   /** A write has failed and none has reached the disk since. */

@@ -28,6 +28,7 @@ import { StoreDamagedError, type IndexRow } from "./store.ts";
  *   0b    JSON user 00 day, ms(u48)                     the same of one UTC day
  *   0c    hash(owner), id                               none: a session of that user
  *   0d    id 00 hash(user)                              how far the user has read: seq(u48), messages(u48)
+ *   0e    name 00                                       an agent that was put at run time, opaque
  *
  * hash: the first 16 bytes of SHA-256. ~: inverted, so that the newest sorts first. 03 00 lists every session.
  * index-row: flags(u8; 1: open, 2: has an owner), updatedAt(u48), number of readers(u16), each reader's length(u16) and
@@ -53,6 +54,7 @@ export const Kind = {
   tally: 11,
   owned: 12,
   mark: 13,
+  agent: 14,
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 

@@ -5,9 +5,10 @@
 import type { Usage } from "../../protocol/content.ts";
 import type { Tally } from "../../protocol/lists.ts";
 import { addUsage, NO_USAGE } from "../../protocol/usage.ts";
-import { checkBatch, decodeCursor, encodeCursor } from "./check.ts";
+import { checkAgentName, checkBatch, decodeCursor, encodeCursor } from "./check.ts";
 import { Owners } from "./owners.ts";
 import type {
+  AgentRow,
   AppendItem,
   AppendResult,
   AskedQuery,
@@ -51,6 +52,7 @@ export class MemoryStore implements Store {
   readonly #owned = new Map<string, number>();
   /** By user, then by day. */
   readonly #tallies = new Map<string, Map<number, Usage>>();
+  readonly #agents = new Map<string, Uint8Array>();
   readonly #owners: Owners<undefined>;
 
   constructor(options: MemoryStoreOptions = {}) {
@@ -185,6 +187,16 @@ export class MemoryStore implements Store {
 
   async readMarks(user: string, ids: readonly string[]): Promise<readonly (ReadMark | undefined)[]> {
     return ids.map((id) => this.#sessions.get(id)?.marks.get(user));
+  }
+
+  async writeAgent(name: string, body: Uint8Array | null): Promise<void> {
+    checkAgentName(name);
+    if (body === null) this.#agents.delete(name);
+    else this.#agents.set(name, body);
+  }
+
+  async agents(): Promise<readonly AgentRow[]> {
+    return [...this.#agents.keys()].sort().map((name) => ({ name, body: this.#agents.get(name)! }));
   }
 
   async remove(grant: Grant): Promise<boolean> {

@@ -123,6 +123,12 @@ export interface ReadMark {
   readonly messages: number;
 }
 
+/** What is kept under the name of an agent, opaque to the store; without a body what there is cannot be read. */
+export interface AgentRow {
+  readonly name: string;
+  readonly body?: Uint8Array;
+}
+
 export interface ListPage {
   readonly items: readonly { readonly id: string; readonly index: IndexRow }[];
   readonly cursor?: string;
@@ -180,6 +186,10 @@ export interface Store {
   markRead(id: string, user: string, mark: ReadMark): Promise<void>;
   /** The user's marks in these sessions, in their order. */
   readMarks(user: string, ids: readonly string[]): Promise<readonly (ReadMark | undefined)[]>;
+  /** Keeps this under an agent's name (1 to 64 of A-Z a-z 0-9 _ -), in place of what was there; null: nothing. Durable (fsync). */
+  writeAgent(name: string, body: Uint8Array | null): Promise<void>;
+  /** All that is kept under names of agents, in the order of their bytes. */
+  agents(): Promise<readonly AgentRow[]>;
   /** Delete: a tombstone stays, so the id is never used again. Fenced: false. */
   remove(grant: Grant): Promise<boolean>;
 

@@ -126,7 +126,7 @@ export async function inspectStrays(level: Level, report: Report): Promise<void>
         report({ session: id, problem: `it was deleted but still has ${what}` });
     }
   }
-  const strange = { gte: Buffer.of(Kind.mark + 1), lt: Buffer.of(255, 255) };
+  const strange = { gte: Buffer.of(Kind.agent + 1), lt: Buffer.of(255, 255) };
   await rowsOf(level, strange, {}, report, (key) => {
     report({ problem: `a row of the unknown kind ${key[0]}` });
   });

@@ -80,7 +80,7 @@ async function runtimeSubject(sessions: number, each: number): Promise<Side> {
   const caller = { actor: ANN, rights: ["admin"] };
   const send = (id: string, content: string): Promise<unknown> =>
     runtime.registry.with(id, (session) =>
-      commands.send(session, caller, { key: newId("key"), content }, { store, maxQueue: MAX_QUEUE }),
+      commands.send(session, caller, { key: newId("key"), content }, runtime),
     );
   const prepare = async (): Promise<string[]> => {
     const ids = await Promise.all(

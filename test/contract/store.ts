@@ -3,6 +3,7 @@
  * opens it: `storeContract("memory", async () => ({ store, now, advance }))`. Every test gets a store of its own and
  * closes it. Time is the home's: `advance` makes leases end without waiting for them.
  */
+import { agentsContract } from "./store-agents.ts";
 import { listsContract } from "./store-lists.ts";
 import { logContract } from "./store-log.ts";
 import { marksContract } from "./store-marks.ts";
@@ -17,5 +18,6 @@ export function storeContract(name: string, makeStore: MakeStore): void {
   listsContract(name, makeStore);
   talliesContract(name, makeStore);
   marksContract(name, makeStore);
+  agentsContract(name, makeStore);
   modelContract(name, makeStore);
 }

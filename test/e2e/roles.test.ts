@@ -140,6 +140,8 @@ const CASES: readonly Case[] = [
     fields: () => ({ session: `import_${minted++}`, after: 0, entries: [] }),
     subjects: [undefined],
   },
+  { type: "putAgent", fields: () => ({ agent: { name: "put" } }), subjects: [undefined] },
+  { type: "removeAgent", fields: () => ({ name: "put" }), subjects: [undefined] },
 ];
 
 type Verdict = "allowed" | "forbidden" | "not-found";

@@ -80,7 +80,7 @@ export async function live(directory: string, at: string): Promise<EventFrame[][
 
   async function run(key: string): Promise<void> {
     const { input } = await registry.with(SESSION, (session) =>
-      send(session, caller, { key, content: "look around" }, { store, maxQueue: 64 }),
+      send(session, caller, { key, content: "look around" }, runtime),
     );
     await runs.over(input);
   }

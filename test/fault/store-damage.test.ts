@@ -14,7 +14,7 @@ import {
   StoreUnavailableError,
   type Grant,
 } from "../../server/store/store.ts";
-import { Writer, bytes, indexRow, key, next, texts } from "../contract/store-support.ts";
+import { Writer, bytes, indexRow, key, next, textOf, texts } from "../contract/store-support.ts";
 import { temporaryDirectory } from "../support/process.ts";
 import { assert, suite } from "../support/suite.ts";
 import { seedFromEnvironment, seeded } from "../support/wait.ts";
@@ -166,6 +166,20 @@ test("every other kind of row is checked as well", async () => {
     await behindItsBack((level) => flip(level, row));
     await use();
   }
+});
+
+test("an agent whose row is damaged keeps no other from being there, and may be written anew", async () => {
+  await store.writeAgent("one", bytes("first"));
+  await store.writeAgent("two", bytes("second"));
+  await behindItsBack((level) => flip(level, sessionKey(Kind.agent, "one")));
+  const kept = async (): Promise<unknown[]> =>
+    (await store.agents()).map(({ name, body }) => [name, textOf(body)]);
+  assert.equal(await kept(), [
+    ["one", undefined],
+    ["two", "second"],
+  ]);
+  await store.writeAgent("one", bytes("third"));
+  assert.equal((await kept())[0], ["one", "third"]);
 });
 
 test("a damaged key leaves its own append unknown and the neighbours alone", async () => {

@@ -87,9 +87,9 @@ export class TestRuntime {
 
   send(session: string, content: Content, options: SendOptions = {}): Promise<ResultOf<"send">> {
     const { user = "ada", key = newId("key"), ...rest } = options;
-    const { registry, store, maxQueue } = this.runtime;
+    const { registry } = this.runtime;
     return registry.with(session, (held) =>
-      commands.send(held, caller(user), { key, content, ...rest }, { store, maxQueue }),
+      commands.send(held, caller(user), { key, content, ...rest }, this.runtime),
     );
   }
 

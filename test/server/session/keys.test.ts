@@ -75,10 +75,9 @@ test("a key is its user's in its session, nobody else's", async () => {
   const runtime = await startRuntime({ model: talk() });
   const [one, two] = [await runtime.session(), await runtime.session()];
   const everything = (id: string) => ({ ...caller(id), rights: ["admin"] });
-  const { store } = runtime.runtime;
   const send = (session: string, user: string) =>
     runtime.runtime.registry.with(session, (held) =>
-      commands.send(held, everything(user), { key: "k1", content: user }, { store, maxQueue: 9 }),
+      commands.send(held, everything(user), { key: "k1", content: user }, runtime.runtime),
     );
   for (const session of [one, two]) {
     for (const user of ["ada", "bob", 'ada"', "__proto__", ""])

@@ -76,6 +76,7 @@ async function fill(): Promise<void> {
   const { input } = await test.send("running", script({ text: "begun" }, { stall: 60_000 }));
   await test.entry("running", "run-started", (body) => body.input === input);
   await test.send("running", "waits");
+  await store.writeAgent("helper", Buffer.from("{}"));
   await store.purged();
   await closeRuntimes();
 }

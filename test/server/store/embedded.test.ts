@@ -73,6 +73,7 @@ test("everything is there after a restart, and owned by nobody", async () => {
   await store.checkpoint(grant, bytes("text so far"));
   await store.snapshot(grant, 2, bytes("state"));
   await store.remove(await writer.create("ses_gone"));
+  await store.writeAgent("helper", bytes("defined"));
   await reopen();
   assert.is(store.held, 0);
   assert.equal(await writer.one(next(grant, ["late"])), { status: "fenced" });
@@ -86,6 +87,11 @@ test("everything is there after a restart, and owned by nobody", async () => {
   assert.is(await store.lookupKey("ses_1", "ada", "k"), 1);
   assert.equal(idsOf(await store.list({ reader: "bob", limit: 5 })), ["ses_1"]);
   assert.equal(await store.orphans(5), ["ses_1"]);
+  const agents = await store.agents();
+  assert.equal(
+    agents.map(({ name, body }) => `${name}: ${textOf(body)}`),
+    ["helper: defined"],
+  );
   assert.equal(await writer.one(writer.creation("ses_gone")), { status: "conflict", head: 0 });
   assert.equal(await writer.one(writer.creation("ses_1")), { status: "conflict", head: 3 });
   const later = await granted(store.claim("ses_1", writer.member));

@@ -61,6 +61,7 @@ test("keys are the bytes that they were in format 1", () => {
   assert.is(hex(ownedKey("ada", ID)), "0cfdee430d40bd57deeac186cd9790033d7365735f31");
   assert.is(idOfOwnedKey(ownedKey("ada", ID)), ID);
   assert.is(hex(markKey(ID, "ada")), "0d7365735f3100fdee430d40bd57deeac186cd9790033d");
+  assert.is(hex(sessionKey(Kind.agent, "demo")), "0e64656d6f00");
   assert.is(hex(tallyKey("Zoë")), "0b225a6fc3ab2200");
   assert.is(hex(tallyKey("a\0", 258)), "0b22615c75303030302200000000000102");
   assert.equal(readTallyKey(tallyKey("a\0", 258)), { user: "a\0", day: 258 });
