@@ -7,7 +7,7 @@ import type { JsonValue } from "../../protocol/content.ts";
 import type { ListedAgent } from "../../protocol/lists.ts";
 import type { Client } from "../client.ts";
 import { COMMON_HELP, connectAs, firstOnline, parse, UsageError } from "./options.ts";
-import { aligned, jsonLine, oneLine } from "./text.ts";
+import { aligned, jsonLine, nameOf, oneLine } from "./text.ts";
 
 const HELP = `usage: haulout agents list
        haulout agents put FILE
@@ -49,7 +49,7 @@ export async function agents(args: string[]): Promise<number> {
       process.stdout.write(common.json ? `${jsonLine({})}\n` : `removed ${oneLine(argument!, 64)}\n`);
     } else {
       const result = await client.putAgent(definition);
-      const name = oneLine(String(definition["name"]), 64);
+      const name = nameOf(definition["name"] as string);
       process.stdout.write(common.json ? `${jsonLine(result)}\n` : `${name} ${result.version}\n`);
     }
     return 0;

@@ -153,7 +153,7 @@ export class AgentRegistry {
   /** Lets go of the definitions that neither count nor have a run any more. */
   async prune(): Promise<void> {
     await this.#changing.runExclusive(async () => {
-      for (const [name, { current, versions }] of [...this.#put])
+      for (const [name, { current, versions }] of this.#put)
         if (this.#kept(name, current, versions).length < versions.length)
           await this.#write(name, current, versions);
     });

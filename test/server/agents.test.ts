@@ -123,7 +123,10 @@ test("changes of one name at the same moment come one after another", async () =
     Array.from({ length: 20 }, (_, at) => put(runtime, { name: "helper", maxSteps: at + 1 })),
   );
   const versions = all.map(({ version }) => version);
-  assert.equal(versions, [...new Set(versions)].toSorted());
+  assert.equal(
+    versions,
+    [...new Set(versions)].toSorted((a, b) => a - b),
+  );
   assert.is(runtime.runtime.getAgent("helper")?.maxSteps, 20);
   assert.is((await kept(store, "helper"))[0], versions.at(-1));
 });
