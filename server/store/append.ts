@@ -4,6 +4,7 @@
  */
 import { deleteAsked, putAsked } from "./asked.ts";
 import { readError, type Level } from "./directory.ts";
+import { putUnindexed } from "./indexing.ts";
 import type { Batch } from "./lane.ts";
 import {
   EntryEncoder,
@@ -154,6 +155,7 @@ export function judge(
   putEntries(batch, item);
   tallies.add(batch, item.tallies);
   if (item.keys !== undefined) putKeys(batch, item.keys, prior.keyRows ?? keyRowsOf(item));
+  if (item.searchable) putUnindexed(batch, id, head);
   if (item.index !== undefined) putIndex(batch, id, head, item.index, owner?.row);
   const row = item.index && listed(item.index, item.index.requests !== undefined);
   const before = owner?.row;

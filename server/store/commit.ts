@@ -185,5 +185,5 @@ function rowsOf(item: AppendItem): number {
   const lists = item.index?.requests === undefined ? 1 : 2;
   const index = item.index === undefined ? 0 : 4 + lists * item.index.readers.length;
   const tallies = 2 * (item.tallies?.length ?? 0);
-  return item.entries.length + keys + index + tallies;
+  return item.entries.length + keys + index + tallies + (item.searchable ? 1 : 0);
 }

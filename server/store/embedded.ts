@@ -9,17 +9,9 @@ import { readAsked } from "./asked.ts";
 import { checkBatch, isSessionId } from "./check.ts";
 import { readError, type DirectoryOptions, type Level } from "./directory.ts";
 import { Handle } from "./handle.ts";
+import { Indexing } from "./indexing.ts";
 import { Lane } from "./lane.ts";
-import {
-  FORMAT_KEY,
-  Kind,
-  keyRowKey,
-  seal,
-  sealDeletedSession,
-  sessionKey,
-  uint48,
-  unseal,
-} from "./layout.ts";
+import { FORMAT_KEY, Kind, keyRowKey, seal, sealDeletedSession, sessionKey, uint48 } from "./layout.ts";
 import { Marks, readMarks } from "./marks.ts";
 import { OwnedCounts } from "./owned.ts";
 import { Owners } from "./owners.ts";
@@ -31,11 +23,12 @@ import {
   readIds,
   readIdsFrom,
   readList,
+  readLoaded,
   readStretch,
   withSnapshot,
 } from "./scan.ts";
+import { readFound } from "./search.ts";
 import { Slots } from "./slots.ts";
-import { StoreDamagedError } from "./store.ts";
 import { TallyRows, readSpent, readTallies } from "./tallies.ts";
 import type { Tally } from "../../protocol/lists.ts";
 import type {
@@ -44,16 +37,20 @@ import type {
   AppendResult,
   AskedQuery,
   AskedSession,
+  FoundPage,
   Grant,
+  IndexItem,
   ListPage,
   ListQuery,
   Loaded,
   Member,
   ReadMark,
+  SearchQuery,
   Spent,
   Store,
   StoredEntry,
   Surveyed,
+  Unindexed,
 } from "./store.ts";
 
 export interface EmbeddedStoreOptions extends DirectoryOptions {
@@ -69,6 +66,7 @@ export class EmbeddedStore implements Store {
   readonly #lane: Lane;
   readonly #slots: Slots;
   readonly #marks: Marks;
+  readonly #indexing: Indexing;
   readonly #purge: Purge;
   /** Sessions whose head is being read for a claim. */
   readonly #claiming = new Map<string, Promise<unknown>>();
@@ -80,6 +78,7 @@ export class EmbeddedStore implements Store {
     counts: OwnedCounts,
     handle: Handle,
     lane: Lane,
+    indexing: Indexing,
     purge: Purge,
     now: () => number,
   ) {
@@ -87,6 +86,7 @@ export class EmbeddedStore implements Store {
     this.#counts = counts;
     this.#handle = handle;
     this.#lane = lane;
+    this.#indexing = indexing;
     this.#purge = purge;
     this.#slots = new Slots(lane, owners);
     this.#marks = new Marks(lane);
@@ -105,10 +105,11 @@ export class EmbeddedStore implements Store {
       owners.clear();
       counts.clear();
     });
-    const purge = new Purge(handle, lane);
+    const indexing = new Indexing(handle, lane);
+    const purge = new Purge(handle, lane, indexing);
     handle.onReopen = () => purge.start();
     purge.start();
-    return new EmbeddedStore(owners, counts, handle, lane, purge, options.now ?? Date.now);
+    return new EmbeddedStore(owners, counts, handle, lane, indexing, purge, options.now ?? Date.now);
   }
 
   /** Rows that `list` and `orphans` have walked over since the start. */
@@ -134,26 +135,7 @@ export class EmbeddedStore implements Store {
   }
 
   async load(id: string): Promise<Loaded | undefined> {
-    return this.#read(id, (level) =>
-      withSnapshot(level, async (view) => {
-        const keys = [sessionKey(Kind.snapshot, id), sessionKey(Kind.checkpoint, id)] as const;
-        const [head, slots] = await Promise.all([
-          readHead(level, id, view),
-          level.getMany([...keys], { snapshot: view }),
-        ]);
-        if (head === undefined) return undefined;
-        const snapshot = slots[0] && readSnapshot(id, keys[0], slots[0], head.seq);
-        const checkpoint = slots[1] && unseal(id, keys[1], slots[1], "the checkpoint");
-        const { seq, epoch, row } = head;
-        return {
-          head: seq,
-          epochAtHead: epoch,
-          index: row.index,
-          ...(snapshot && { snapshot }),
-          ...(checkpoint && { checkpoint }),
-        };
-      }),
-    );
+    return this.#read(id, (level) => readLoaded(level, id));
   }
 
   async claim(id: string, member: Member): Promise<Grant | { readonly heldBy: Member } | undefined> {
@@ -313,6 +295,18 @@ export class EmbeddedStore implements Store {
     return this.#scan(readAgents);
   }
 
+  async unindexed(limit: number, ids?: readonly string[]): Promise<readonly Unindexed[]> {
+    return this.#scan(() => this.#indexing.unindexed(limit, ids));
+  }
+
+  async index(items: readonly IndexItem[]): Promise<boolean> {
+    return this.#scan(() => this.#indexing.index(items));
+  }
+
+  async search(query: SearchQuery): Promise<FoundPage> {
+    return this.#scan((level) => readFound(level, query));
+  }
+
   async remove(grant: Grant): Promise<boolean> {
     const { id } = grant;
     const removed = await this.#lane.write({
@@ -379,11 +373,4 @@ export class EmbeddedStore implements Store {
       throw readError("(any)", error);
     }
   }
-}
-
-function readSnapshot(id: string, key: Buffer, value: Buffer, head: number): { seq: number; body: Buffer } {
-  const bytes = unseal(id, key, value, "the snapshot");
-  const seq = bytes.readUIntBE(0, 6);
-  if (seq > head) throw new StoreDamagedError(id, head + 1, "the log ends before its snapshot");
-  return { seq, body: bytes.subarray(6) };
 }

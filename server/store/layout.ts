@@ -29,7 +29,17 @@ import { StoreDamagedError, type IndexRow } from "./store.ts";
  *   0c    hash(owner), id                               none: a session of that user
  *   0d    id 00 hash(user)                              how far the user has read: seq(u48), messages(u48)
  *   0e    name 00                                       an agent that was put at run time, opaque
+ *   0f    block(u32), term                              the documents of the block that have the term
+ *   10    00 or (01 hash(reader)), block(u32)           the documents of the block that are the reader's to find
+ *   11    id 00 seq(u48)                                of a text that is found: document(u48), its terms, spaces between
+ *   12    document(u48)                                 where it stands: seq(u48), id
+ *   13    id 00                                         indexed up to seq(u48), the title's seq(u48), JSON of the readers
+ *   14    id 00                                         seq(u48): up to there at least the log is to be indexed
+ *   00    00 "documents"                                next document(u48), terms in its block(u48), writes so far(u48)
+ *   00    00 "marked"                                   the id up to which 14 was written for logs of before; none: all
  *
+ * Documents are numbered in the order in which they were indexed, and 4096 numbers are a block; a set of them is a bit for
+ * each (512 bytes), or less than 256 of their offsets(u16).
  * hash: the first 16 bytes of SHA-256. ~: inverted, so that the newest sorts first. 03 00 lists every session.
  * index-row: flags(u8; 1: open, 2: has an owner), updatedAt(u48), number of readers(u16), each reader's length(u16) and
  * UTF-8, the owner's in the same way, then info.
@@ -55,6 +65,12 @@ export const Kind = {
   owned: 12,
   mark: 13,
   agent: 14,
+  term: 15,
+  found: 16,
+  text: 17,
+  document: 18,
+  indexed: 19,
+  unindexed: 20,
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 

@@ -6,6 +6,7 @@ import type { Usage } from "../../protocol/content.ts";
 import type { Tally } from "../../protocol/lists.ts";
 import { addUsage, NO_USAGE } from "../../protocol/usage.ts";
 import { checkAgentName, checkBatch, decodeCursor, encodeCursor } from "./check.ts";
+import { MemorySearch } from "./memory-search.ts";
 import { Owners } from "./owners.ts";
 import type {
   AgentRow,
@@ -13,7 +14,9 @@ import type {
   AppendResult,
   AskedQuery,
   AskedSession,
+  FoundPage,
   Grant,
+  IndexItem,
   IndexRow,
   KeyRow,
   ListPage,
@@ -21,9 +24,11 @@ import type {
   Loaded,
   Member,
   ReadMark,
+  SearchQuery,
   Spent,
   Store,
   StoredEntry,
+  Unindexed,
 } from "./store.ts";
 
 interface Session {
@@ -54,6 +59,7 @@ export class MemoryStore implements Store {
   readonly #tallies = new Map<string, Map<number, Usage>>();
   readonly #agents = new Map<string, Uint8Array>();
   readonly #owners: Owners<undefined>;
+  readonly #search = new MemorySearch();
 
   constructor(options: MemoryStoreOptions = {}) {
     this.#owners = new Owners(options.now);
@@ -199,6 +205,19 @@ export class MemoryStore implements Store {
     return [...this.#agents.keys()].sort().map((name) => ({ name, body: this.#agents.get(name)! }));
   }
 
+  async unindexed(limit: number, ids?: readonly string[]): Promise<readonly Unindexed[]> {
+    return this.#search.unindexed(limit, ids);
+  }
+
+  async index(items: readonly IndexItem[]): Promise<boolean> {
+    for (const item of items) if (this.#sessions.has(item.id)) this.#search.index(item);
+    return true;
+  }
+
+  async search(query: SearchQuery): Promise<FoundPage> {
+    return this.#search.search(query, (id) => this.#sessions.get(id)?.index);
+  }
+
   async remove(grant: Grant): Promise<boolean> {
     const session = this.#held(grant);
     if (session === undefined) return false;
@@ -206,6 +225,7 @@ export class MemoryStore implements Store {
     this.#sessions.delete(grant.id);
     this.#open.delete(grant.id);
     this.#asked.delete(grant.id);
+    this.#search.forget(grant.id);
     this.#owners.forget(grant.id);
     this.#deleted.add(grant.id);
     return true;
@@ -250,6 +270,7 @@ export class MemoryStore implements Store {
     for (const bytes of item.entries) session.entries.push({ epoch: item.epoch, bytes });
     for (const row of item.keys ?? []) session.keys.set(keyOf(row.user, row.key), row.seq);
     for (const tally of item.tallies ?? []) this.#count(tally);
+    if (item.searchable) this.#search.mark(item.id, session.entries.length);
     if (item.index === undefined) return;
     if (item.create === undefined) this.#own(session.index.owner, -1);
     this.#own(item.index.owner, 1);

@@ -1,9 +1,10 @@
 /**
- * Takes the log, the keys and the read marks of deleted sessions off the disk, a few rows at a time, in the background.
+ * Takes the log, the keys, the read marks and the texts of deleted sessions off the disk, a few rows at a time, in the background.
  * Owns the mark that says there is something left to take, so that a restart goes on where it stopped. Never touches a
  * session's row: that is the tombstone.
  */
 import type { Handle } from "./handle.ts";
+import type { Indexing } from "./indexing.ts";
 import type { Lane } from "./lane.ts";
 import { Kind, rangeOf, sessionKey } from "./layout.ts";
 import { readIds } from "./scan.ts";
@@ -15,13 +16,15 @@ const NO_IDS: ReadonlySet<string> = new Set();
 export class Purge {
   readonly #handle: Handle;
   readonly #lane: Lane;
+  readonly #indexing: Indexing;
   #running: Promise<void> | undefined;
   #again = false;
   #stopped = false;
 
-  constructor(handle: Handle, lane: Lane) {
+  constructor(handle: Handle, lane: Lane, indexing: Indexing) {
     this.#handle = handle;
     this.#lane = lane;
+    this.#indexing = indexing;
   }
 
   /** Looks for marks, now or when the present round is over. */
@@ -57,6 +60,7 @@ export class Purge {
   }
 
   async #purge(id: string): Promise<void> {
+    while (!this.#stopped && (await this.#indexing.drop(id)));
     while (!this.#stopped) {
       const left = await this.#lane.write({
         ids: NO_IDS,

@@ -25,6 +25,7 @@ import {
   StoreDamagedError,
   type ListPage,
   type ListQuery,
+  type Loaded,
   type StoredEntry,
   type Surveyed,
 } from "./store.ts";
@@ -119,6 +120,35 @@ export async function readHead(level: Level, id: string, snapshot: Snapshot): Pr
   const head = { row, seq: last?.seq ?? 0, epoch: last?.epoch ?? 0 };
   assertReaches(id, head.seq, row.head);
   return head;
+}
+
+/** What a session starts from in memory; undefined: no such session, or a deleted one. */
+export async function readLoaded(level: Level, id: string): Promise<Loaded | undefined> {
+  return withSnapshot(level, async (view) => {
+    const keys = [sessionKey(Kind.snapshot, id), sessionKey(Kind.checkpoint, id)] as const;
+    const [head, slots] = await Promise.all([
+      readHead(level, id, view),
+      level.getMany([...keys], { snapshot: view }),
+    ]);
+    if (head === undefined) return undefined;
+    const snapshot = slots[0] && readSnapshot(id, keys[0], slots[0], head.seq);
+    const checkpoint = slots[1] && unseal(id, keys[1], slots[1], "the checkpoint");
+    const { seq, epoch, row } = head;
+    return {
+      head: seq,
+      epochAtHead: epoch,
+      index: row.index,
+      ...(snapshot && { snapshot }),
+      ...(checkpoint && { checkpoint }),
+    };
+  });
+}
+
+function readSnapshot(id: string, key: Buffer, value: Buffer, head: number): { seq: number; body: Buffer } {
+  const bytes = unseal(id, key, value, "the snapshot");
+  const seq = bytes.readUIntBE(0, 6);
+  if (seq > head) throw new StoreDamagedError(id, head + 1, "the log ends before its snapshot");
+  return { seq, body: bytes.subarray(6) };
 }
 
 export function liveRow(id: string, key: Buffer, value: Buffer | undefined): LiveRow | undefined {

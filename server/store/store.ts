@@ -56,6 +56,8 @@ export interface AppendItem {
   readonly create?: Member;
   /** Added to what users have used, in the same commit. No deletion takes it back. */
   readonly tallies?: readonly Tally[];
+  /** What `search` finds of the session changes, or who finds it: `unindexed` names it until that is indexed. */
+  readonly searchable?: true;
 }
 
 /**
@@ -129,6 +131,47 @@ export interface AgentRow {
   readonly body?: Uint8Array;
 }
 
+/** A session whose log goes on after `seq`, up to where it is indexed. */
+export interface Unindexed {
+  readonly id: string;
+  readonly seq: number;
+}
+
+/** What an entry is found by. `title`: it names the session, and the one that did so before is found no more. */
+export interface IndexText {
+  readonly seq: number;
+  /** Without spaces, each once; none: nothing is found of it. */
+  readonly terms: readonly string[];
+  readonly title?: true;
+}
+
+/** Of all entries after `after` up to `seq` these are found. `more`: the log goes on, and is to be indexed further. */
+export interface IndexItem {
+  readonly id: string;
+  readonly after: number;
+  readonly seq: number;
+  readonly texts: readonly IndexText[];
+  readonly more?: boolean;
+}
+
+/** Entries that have all `terms` and one more that begins with `prefix`. `reader`, `cursor`: as in a list's query. */
+export interface SearchQuery extends ListQuery {
+  readonly terms: readonly string[];
+  readonly prefix?: string;
+}
+
+/** The session of an entry that is found, and its `seq`. */
+export interface Found {
+  readonly id: string;
+  readonly index: IndexRow;
+  readonly seq: number;
+}
+
+export interface FoundPage {
+  readonly items: readonly Found[];
+  readonly cursor?: string;
+}
+
 export interface ListPage {
   readonly items: readonly { readonly id: string; readonly index: IndexRow }[];
   readonly cursor?: string;
@@ -190,6 +233,18 @@ export interface Store {
   writeAgent(name: string, body: Uint8Array | null): Promise<void>;
   /** All that is kept under names of agents, in the order of their bytes. */
   agents(): Promise<readonly AgentRow[]>;
+  /** Of these sessions, else of all, some of which something is to be indexed. */
+  unindexed(limit: number, ids?: readonly string[]): Promise<readonly Unindexed[]>;
+  /**
+   * Has `search` find what the items say, for those who read the sessions now. Not fsynced: what is lost is unindexed
+   * again. Passes over items of sessions that are gone, or not indexed up to `after`. False: nothing was written, look again.
+   */
+  index(items: readonly IndexItem[]): Promise<boolean>;
+  /**
+   * The latest indexed first. What it costs, and where a page ends, depends on what the reader may read alone. A page may
+   * have fewer items than `limit`, even none, with a cursor.
+   */
+  search(query: SearchQuery): Promise<FoundPage>;
   /** Delete: a tombstone stays, so the id is never used again. Fenced: false. */
   remove(grant: Grant): Promise<boolean>;
 

@@ -9,6 +9,7 @@ import { logContract } from "./store-log.ts";
 import { marksContract } from "./store-marks.ts";
 import { modelContract } from "./store-model.ts";
 import { ownersContract } from "./store-owners.ts";
+import { searchContract } from "./store-search.ts";
 import { talliesContract } from "./store-tallies.ts";
 import type { MakeStore } from "./store-support.ts";
 
@@ -19,5 +20,6 @@ export function storeContract(name: string, makeStore: MakeStore): void {
   talliesContract(name, makeStore);
   marksContract(name, makeStore);
   agentsContract(name, makeStore);
+  searchContract(name, makeStore);
   modelContract(name, makeStore);
 }
