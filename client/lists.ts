@@ -19,6 +19,11 @@ export abstract class Lists {
     return this.request("listSessions", filter, options);
   }
 
+  /** A page of where all words of a text were said, the latest first, the last word at least as a beginning. */
+  search(of: FieldsOf<"search">, options?: RequestOptions): Promise<ResultOf<"search">> {
+    return this.request("search", of, options);
+  }
+
   /** A page of what waits for this user's answer, in all sessions; `request("answer", …)` gives it. */
   listRequests(page: FieldsOf<"listRequests"> = {}): Promise<ResultOf<"listRequests">> {
     return this.request("listRequests", page);

@@ -13,6 +13,7 @@ const REPEATABLE = new Set<RequestType>([
   "forget",
   "markRead",
   "listSessions",
+  "search",
   "listRequests",
   "listAllowances",
   "history",

@@ -36,6 +36,8 @@ import {
   listedAllowance,
   listedRequest,
   listedTool,
+  presentUser,
+  searchHit,
   sessionFilter,
   tally,
   userBudget,
@@ -50,6 +52,7 @@ const requestId = z.int().min(0).max(0xffff_ffff);
 const attempt = z.int().min(1);
 const limit = z.int().min(1).max(200);
 const cursor = z.string().max(512);
+const paging = { cursor: cursor.optional(), limit: limit.optional() };
 const title = z.string().max(1024);
 
 function request<T extends string, S extends z.ZodRawShape>(type: T, shape: S) {
@@ -96,21 +99,24 @@ export const requests = {
   cancel: request("cancel", { session: sessionId, run: id, rollback: z.literal(true).optional() }),
   listSessions: request("listSessions", {
     ...sessionFilter.shape,
-    cursor: cursor.optional(),
-    limit: limit.optional(),
+    ...paging,
   }),
-  listRequests: request("listRequests", { cursor: cursor.optional(), limit: limit.optional() }),
-  listAllowances: request("listAllowances", { cursor: cursor.optional(), limit: limit.optional() }),
+  search: request("search", {
+    ...sessionFilter.shape,
+    text: z.string().min(1).max(256),
+    ...paging,
+  }),
+  listRequests: request("listRequests", paging),
+  listAllowances: request("listAllowances", paging),
   watch: request("watch", { sessions: sessionFilter.optional(), requests: z.literal(true).optional() }),
   unwatch: request("unwatch", {}),
-  history: request("history", { session: sessionId, cursor: cursor.optional(), limit: limit.optional() }),
-  listAgents: request("listAgents", { cursor: cursor.optional(), limit: limit.optional() }),
+  history: request("history", { session: sessionId, ...paging }),
+  listAgents: request("listAgents", paging),
   putAgent: request("putAgent", { agent: z.record(z.string(), json) }),
   removeAgent: request("removeAgent", { name: toolName }),
   listTools: request("listTools", {
     session: sessionId.optional(),
-    cursor: cursor.optional(),
-    limit: limit.optional(),
+    ...paging,
   }),
   updateSession: request("updateSession", {
     session: sessionId,
@@ -357,6 +363,7 @@ export const results = {
   orderInputs: committed,
   cancel: z.object({ seq: seq.optional(), state: z.enum(["cancelling", "finished"]) }),
   listSessions: page(sessionInfo),
+  search: page(searchHit),
   listRequests: page(listedRequest),
   listAllowances: page(listedAllowance),
   watch: z.object({}),

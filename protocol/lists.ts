@@ -46,6 +46,30 @@ export type ListedRequest = z.infer<typeof listedRequest>;
 export const listedAllowance = z.object({ session: sessionId, allowance });
 export type ListedAllowance = z.infer<typeof listedAllowance>;
 
+/** Where something is found; without `message` in the session's title. `marks`: from and up to, in the snippet. */
+export const searchHit = z.object({
+  session: sessionId,
+  agent: id,
+  owner: id,
+  title: z.string().optional(),
+  seq,
+  at: milliseconds,
+  message: id.optional(),
+  author: actor.optional(),
+  snippet: z.string(),
+  marks: z.array(z.tuple([z.int().min(0), z.int().min(0)])),
+});
+export type SearchHit = z.infer<typeof searchHit>;
+
+/** Who is in a session, in the word of who is. */
+export const presentUser = z.object({
+  id,
+  name: z.string(),
+  connections: z.int(),
+  typing: z.boolean().optional(),
+  viewing: id.optional(),
+});
+
 export const listedAgent = z.object({
   name: id,
   description: z.string(),

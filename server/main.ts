@@ -20,6 +20,7 @@ haulout inbox               list what waits for your answer, and answer it
 haulout allowed             list what your runs need no approval for, and take it back
 haulout sessions            list sessions
 haulout agents              list agents; with the right admin, put and remove them
+haulout search TEXT         find what was said
 haulout usage [USER]        see what models used in your name, and what is left of it
 haulout members SESSION     see or change who may take part in a session
 haulout invite SESSION      make a token with which others become members
@@ -53,6 +54,7 @@ async function main([command = "serve", ...args]: string[]): Promise<number | un
     case "allowed":
     case "agents":
     case "sessions":
+    case "search":
     case "usage":
     case "members":
     case "invite":

@@ -25,14 +25,13 @@ import type { RuntimeOptions } from "./runtime/options.ts";
 import type { AgentResponse, ReadEvent } from "./reader.ts";
 import type { Caller } from "./session/access.ts";
 import * as commands from "./session/commands.ts";
-import { attachmentLimits, checkAttachments } from "./session/attachments.ts";
-import type { AttachmentLimits } from "./session/attachments.ts";
+import { attachmentLimits, checkAttachments, type AttachmentLimits } from "./session/attachments.ts";
 import { createSession } from "./session/create.ts";
-import { feedTotals } from "./session/feed.ts";
-import type { FeedTotals } from "./session/feed.ts";
+import { feedTotals, type FeedTotals } from "./session/feed.ts";
 import { fork } from "./session/fork.ts";
 import { RunGate } from "./session/gate.ts";
 import { Import } from "./session/import.ts";
+import { Indexer } from "./session/indexer.ts";
 import { Membership } from "./session/membership.ts";
 import { SessionQuota } from "./session/quota.ts";
 import { allowedElsewhere } from "./session/allowed.ts";
@@ -77,6 +76,7 @@ export class Runtime {
   readonly #membership: Membership;
   readonly #retention: Retention | undefined;
   readonly watches: Watches;
+  readonly indexer: Indexer;
   readonly #unheard: Unheard | undefined;
   readonly #readers = new Readers();
   /** Called with every committed entry and delta of every session; must not throw. */
@@ -139,6 +139,7 @@ export class Runtime {
     });
     this.watches = new Watches(options.watches);
     this.registry = new SessionRegistry(services);
+    this.indexer = new Indexer(services);
     this.#membership = new Membership({
       store: this.store,
       node: options.node ?? `${hostname()}-${process.pid}`,
@@ -166,6 +167,7 @@ export class Runtime {
     await this.hook.onRegisterTools({ register: (tool) => this.registerTool(tool) });
     await this.definitions.load();
     await this.#membership.join();
+    this.indexer.start();
     this.#retention?.start();
     await this.#unheard?.start();
   }
@@ -177,6 +179,7 @@ export class Runtime {
     this.#membership.close();
     this.#unheard?.close();
     await this.#retention?.close();
+    await this.indexer.close();
     await this.registry.close();
     this.#readers.fail(undefined, new ProtocolError("closed", "the runtime was closed"));
     await this.commits.close();
@@ -384,6 +387,7 @@ export class Runtime {
 
   #changed(...change: Parameters<SessionServices["changed"]>): void {
     this.watches.changed(...change);
+    this.indexer.changed(change[0].id, change[2]);
     this.#unheard?.changed(change[0], change[1]);
   }
 

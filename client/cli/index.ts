@@ -13,6 +13,7 @@ import { mcp } from "./mcp.ts";
 import { inbox } from "./inbox.ts";
 import { invite, join, members } from "./members.ts";
 import { UsageError } from "./options.ts";
+import { search } from "./search.ts";
 import { sessions } from "./sessions.ts";
 import { oneLine } from "./text.ts";
 import { tools } from "./tools.ts";
@@ -28,6 +29,7 @@ export type ClientCommand =
   | "inbox"
   | "allowed"
   | "sessions"
+  | "search"
   | "usage"
   | "members"
   | "invite"
@@ -45,6 +47,7 @@ const COMMANDS: Record<ClientCommand, (args: string[]) => Promise<number>> = {
   inbox,
   allowed,
   sessions,
+  search,
   usage,
   members,
   invite,

@@ -3,7 +3,7 @@
  */
 import type { SessionInfo } from "../../protocol/content.ts";
 import { COMMON_HELP, connectAs, firstOnline, parse, UsageError } from "./options.ts";
-import { aligned, jsonLine, oneLine } from "./text.ts";
+import { aligned, jsonLine, moment, oneLine } from "./text.ts";
 
 const HELP = `usage: haulout sessions [options]
 
@@ -70,10 +70,4 @@ function table(sessions: readonly SessionInfo[]): string {
       oneLine(session.title ?? "", 60),
     ]),
   ]);
-}
-
-/** Local time, to the second: `2026-01-31 09:05:07`. */
-function moment(at: number): string {
-  const date = new Date(at - new Date(at).getTimezoneOffset() * 60_000);
-  return date.toISOString().slice(0, 19).replace("T", " ");
 }

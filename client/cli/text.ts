@@ -53,6 +53,12 @@ export function duration(milliseconds: number): string {
   return `${Math.floor(milliseconds / 60_000)} min ${Math.round((milliseconds % 60_000) / 1000)} s`;
 }
 
+/** Local time, to the second: `2026-01-31 09:05:07`. */
+export function moment(at: number): string {
+  const date = new Date(at - new Date(at).getTimezoneOffset() * 60_000);
+  return date.toISOString().slice(0, 19).replace("T", " ");
+}
+
 const segmenter = new Intl.Segmenter(undefined, { granularity: "grapheme" });
 // East Asian wide and fullwidth blocks; emoji are found by their property.
 const WIDE =

@@ -25,6 +25,7 @@ export const FRAME_RIGHTS = {
   refreshToken: {},
   listAgents: {},
   listSessions: {},
+  search: {},
   listRequests: {},
   listAllowances: {},
   watch: {},

@@ -11,6 +11,7 @@ import type { ImportedEntry, SessionState } from "../../protocol/frames.ts";
 import { fold } from "../../protocol/state.ts";
 import { MAX_FRAME_BYTES } from "../../protocol/version.ts";
 import type { AppendItem, AppendResult, Grant, KeyRow, Member, Store } from "../store/store.ts";
+import { searchable } from "./indexer.ts";
 import { keyOf } from "./keys.ts";
 import { runEnding, SYSTEM } from "./lifecycle.ts";
 import { indexRow } from "./listing.ts";
@@ -148,6 +149,7 @@ export class Import {
       expectedSeq: this.#written,
       entries: this.#pending.map(({ bytes }) => bytes),
       index: indexRow(state),
+      ...searchable(this.#pending.map(({ entry }) => entry.event)),
       ...(keys.size === 0 ? {} : { keys: [...keys.values()] }),
       ...(this.#written === 0 ? { create: this.#services.member() } : {}),
     });

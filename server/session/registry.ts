@@ -13,6 +13,7 @@ import type { Actor } from "../../protocol/content.ts";
 import type { Loaded } from "../store/store.ts";
 import { notFound } from "./access.ts";
 import { decodeCheckpoint } from "./checkpoint.ts";
+import { searchable } from "./indexer.ts";
 import { indexRow } from "./listing.ts";
 import { Session } from "./session.ts";
 import { SessionDropped } from "./services.ts";
@@ -113,6 +114,7 @@ export class SessionRegistry {
       entries: entries.map((entry) => encodeFrame(entry)),
       index: indexRow(state),
       create: this.#services.member(),
+      ...searchable(bodies),
     });
     if (result.status === "conflict" || result.status === "duplicate") {
       throw new ProtocolError("conflict", `session ${id} exists`, { details: { session: id } });

@@ -14,6 +14,7 @@ import { mayAs } from "./access.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { Compactor } from "./compact.ts";
 import { Feed } from "./feed.ts";
+import { searchable } from "./indexer.ts";
 import { keyOf } from "./keys.ts";
 import { indexRow, mustIndex } from "./listing.ts";
 import { FloorKeeper } from "./keeper.ts";
@@ -137,6 +138,7 @@ export class Session {
       ...(keys.length === 0 ? {} : { keys }),
       ...(tallies.length === 0 ? {} : { tallies }),
       ...(mustIndex(before, after) ? { index: indexRow(after) } : {}),
+      ...searchable(entries.map(({ body }) => body)),
     });
     if (result.status === "duplicate") return { duplicate: true, seq: result.seq };
     if (result.status === "unknown") {

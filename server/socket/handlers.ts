@@ -14,6 +14,7 @@ import { readHistory } from "../session/history.ts";
 import { invite, join, revokeInvite } from "../session/invites.ts";
 import { markRead } from "../session/marks.ts";
 import { grant, revoke } from "../session/members.ts";
+import { search } from "../session/search.ts";
 import { SERVER_SCOPE } from "../tool/registry.ts";
 import type { Handler } from "./context.ts";
 import { listAgents, listSessions, listTools, usage } from "./lists.ts";
@@ -104,6 +105,7 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
     return {};
   },
   listSessions,
+  search: ({ runtime, identity }, frame) => search(runtime, identity, frame),
   async history({ runtime, identity }, frame, session) {
     const page = await readHistory(runtime.store, session.state, frame.cursor, frame.limit ?? HISTORY_LIMIT);
     // What was read meanwhile is not for one whose role ended meanwhile.

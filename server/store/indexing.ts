@@ -3,7 +3,6 @@
  * were there before there was a search are marked to be indexed. One writer at a time, which reads beside the lane and takes
  * the lane only to write; what it writes is not fsynced, because the mark of what is to be indexed goes in the same write.
  */
-import type { Level } from "./directory.ts";
 import { MARKED_KEY, readIndexed } from "./findable.ts";
 import type { Handle } from "./handle.ts";
 import { IndexPlan } from "./index-plan.ts";

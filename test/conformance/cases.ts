@@ -18,6 +18,8 @@ export type Step = { readonly on?: string } & (
   | { readonly expect: Pattern }
   /** The first frame that matches; frames of sessions that came before it are passed over, answers stay. */
   | { readonly until: Pattern }
+  /** Asked again, under ids of its own, until the answer matches. */
+  | { readonly repeat: Pattern; readonly answer: Pattern }
   | { readonly close: number | readonly number[] }
 );
 

@@ -77,6 +77,66 @@ export const WATCH_CASES: readonly Case[] = [
     ],
   },
   {
+    name: "what is said and what a session is called is found, by whoever may read it",
+    hello: { a: { user: { id: "searcher-1" } } },
+    steps: [
+      { send: { type: "createSession", id: 1, agent: "demo", title: "Grüße aus Quillmoor" } },
+      { expect: { type: "ok", id: 1, session: "$s" } },
+      { send: { type: "attach", id: 2, session: "$s" } },
+      { until: { type: "ok", id: 2 } },
+      { send: { type: "send", id: 3, session: "$s", key: "k", content: "The ÉIDER of quillmoor sleeps." } },
+      { until: { type: "event", event: { type: "message", message: { id: "$m", role: "user" } } } },
+      { until: { type: "event", event: { type: "run-finished" } } },
+      // Soon after the commit: the same is asked until it is there.
+      {
+        repeat: { type: "search", text: "quillmoor eider", limit: 2 },
+        answer: {
+          type: "ok",
+          items: [
+            { session: "$s", title: "Grüße aus Quillmoor", author: { kind: "agent" } },
+            {
+              session: "$s",
+              message: "$m",
+              author: { id: "searcher-1" },
+              snippet: "The ÉIDER of quillmoor sleeps.",
+              marks: [
+                [4, 9],
+                [13, 22],
+              ],
+            },
+          ],
+        },
+      },
+      { send: { type: "search", id: 4, text: "grusse aus quill", limit: 1 } },
+      {
+        until: {
+          type: "ok",
+          id: 4,
+          items: [
+            {
+              session: "$s",
+              seq: 1,
+              message: NONE,
+              marks: [
+                [0, 5],
+                [6, 9],
+                [10, 19],
+              ],
+            },
+          ],
+        },
+      },
+      { send: { type: "search", id: 5, text: "quillmoor", state: "closed" } },
+      { until: { type: "ok", id: 5, items: [] } },
+      { send: { type: "search", id: 6, text: "quillmoor otter" } },
+      { until: { type: "ok", id: 6, items: [], cursor: NONE } },
+      { send: { type: "search", id: 7, text: "quillmoor", cursor: "1.made_up" } },
+      { until: { type: "error", id: 7, code: "bad-frame" } },
+      { send: { type: "search", id: 8, text: "" } },
+      { until: { type: "error", id: 8, code: "bad-frame" } },
+    ],
+  },
+  {
     name: "what is read is marked, told to the user's own watches, and counted in lists",
     hello: { a: { user: { id: "reader-1" } }, b: { user: { id: "reader-1" } } },
     steps: [

@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import { newId } from "../../protocol/ids.ts";
 import type { Encoding } from "../../protocol/version.ts";
 import { assert, suite } from "../support/suite.ts";
+import { until } from "../support/wait.ts";
 import { ANY, CONNECTION_CASES, NONE, type Case, type Pattern, type Step } from "./cases.ts";
 import { ONWARD_CASES } from "./onward-cases.ts";
 import { PEOPLE_CASES } from "./people-cases.ts";
@@ -25,6 +26,9 @@ class Run {
   readonly #connections = new Map<string, WireConnection>();
   /** `$minted` is an id that nobody has used. */
   readonly #names = new Map<string, unknown>([["$minted", newId("ses")]]);
+
+  /** The last id of a request that is repeated, far from those of cases. */
+  #repeated = 1_000_000;
 
   constructor(given: Case, encoding: Encoding) {
     this.#case = given;
@@ -50,6 +54,16 @@ class Run {
       assert.ok(
         [step.close].flat().includes(await connection.closed()),
         `closed with ${connection.closeCode}`,
+      );
+    } else if ("repeat" in step) {
+      await until(
+        async () => {
+          const id = ++this.#repeated;
+          connection.send({ ...(this.#filled(step.repeat) as Frame), id });
+          return this.#matches(await connection.take((frame) => frame["id"] === id), step.answer);
+        },
+        10_000,
+        `${show(step.answer)} in answer to ${show(step.repeat)}`,
       );
     } else if ("until" in step) {
       await connection.take((frame) => this.#matches(frame, step.until));

@@ -102,6 +102,7 @@ const CASES: readonly Case[] = [
   { type: "passFloor", fields: ({ session }) => ({ session }) },
   { type: "cancel", fields: ({ session, run }) => ({ session, run }) },
   { type: "listSessions", fields: () => ({}) },
+  { type: "search", fields: () => ({ text: "hi" }) },
   { type: "listRequests", fields: () => ({}) },
   { type: "listAllowances", fields: () => ({}) },
   { type: "watch", fields: () => ({ sessions: {}, requests: true }) },

@@ -97,6 +97,14 @@ function named(name: string): JsonSchemaObject {
         minItems: 2,
         maxItems: 2,
       };
+    case "Span":
+      return {
+        type: "array",
+        prefixItems: [scalars["uint"], scalars["uint"]],
+        items: false,
+        minItems: 2,
+        maxItems: 2,
+      };
     case "InputPart":
       return parts("TextPart", "FilePart", "DataPart");
     case "MessagePart":
