@@ -97,15 +97,8 @@ export const requests = {
   withdrawInput: request("withdrawInput", { session: sessionId, input: id }),
   orderInputs: request("orderInputs", { session: sessionId, inputs: z.array(id).min(1).max(1000) }),
   cancel: request("cancel", { session: sessionId, run: id, rollback: z.literal(true).optional() }),
-  listSessions: request("listSessions", {
-    ...sessionFilter.shape,
-    ...paging,
-  }),
-  search: request("search", {
-    ...sessionFilter.shape,
-    text: z.string().min(1).max(256),
-    ...paging,
-  }),
+  listSessions: request("listSessions", { ...sessionFilter.shape, ...paging }),
+  search: request("search", { ...sessionFilter.shape, text: z.string().min(1).max(256), ...paging }),
   listRequests: request("listRequests", paging),
   listAllowances: request("listAllowances", paging),
   watch: request("watch", { sessions: sessionFilter.optional(), requests: z.literal(true).optional() }),
@@ -114,10 +107,7 @@ export const requests = {
   listAgents: request("listAgents", paging),
   putAgent: request("putAgent", { agent: z.record(z.string(), json) }),
   removeAgent: request("removeAgent", { name: toolName }),
-  listTools: request("listTools", {
-    session: sessionId.optional(),
-    ...paging,
-  }),
+  listTools: request("listTools", { session: sessionId.optional(), ...paging }),
   updateSession: request("updateSession", {
     session: sessionId,
     title: title.optional(),

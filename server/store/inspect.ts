@@ -9,6 +9,7 @@ import type { Entry, SessionRow } from "./layout.ts";
 import { inspectAgents } from "./agents.ts";
 import { readKeySeq } from "./append.ts";
 import { wrongAsked } from "./asked.ts";
+import { inspectSearch } from "./inspect-search.ts";
 import { guard, rowsOf, type Report } from "./rows.ts";
 import { inspectMarks } from "./marks.ts";
 import { inspectLists, inspectStrays, wrongRows } from "./strays.ts";
@@ -70,6 +71,7 @@ export async function inspect(
   await inspectTallies(level, count);
   await inspectMarks(level, count);
   await inspectAgents(level, count);
+  await inspectSearch(level, count);
   return totals;
 }
 

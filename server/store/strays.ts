@@ -5,6 +5,7 @@
  */
 import { inspectAsked } from "./asked.ts";
 import type { Level } from "./directory.ts";
+import { COUNTER_KEY, MARKED_KEY } from "./findable.ts";
 import {
   FORMAT_KEY,
   Kind,
@@ -95,6 +96,9 @@ const NAMES: Partial<Record<Kind, string>> = {
   [Kind.purge]: "a mark as deleted",
   [Kind.requests]: "open requests",
   [Kind.mark]: "read marks",
+  [Kind.text]: "texts that are found",
+  [Kind.indexed]: "a mark of how far it is indexed",
+  [Kind.unindexed]: "a mark as not indexed",
 };
 
 const OWNED = [
@@ -106,7 +110,19 @@ const OWNED = [
   Kind.purge,
   Kind.requests,
   Kind.mark,
+  Kind.text,
+  Kind.indexed,
+  Kind.unindexed,
 ] as const;
+/** What a deleted session may still have, until the mark that it is being taken off the disk is gone. */
+const PURGED: ReadonlySet<Kind> = new Set([
+  Kind.entry,
+  Kind.key,
+  Kind.mark,
+  Kind.text,
+  Kind.indexed,
+  Kind.unindexed,
+]);
 
 /** Rows of sessions that were deleted or never were. One look a session and kind, however many rows it has. */
 export async function inspectStrays(level: Level, report: Report): Promise<void> {
@@ -118,7 +134,7 @@ export async function inspectStrays(level: Level, report: Report): Promise<void>
       if (row === undefined) report({ session: id, problem: `it has ${what} but no row` });
       else if ("index" in row) {
         if (kind === Kind.purge) report({ session: id, problem: "it is there and marked as deleted" });
-      } else if (kind === Kind.entry || kind === Kind.key || kind === Kind.mark) {
+      } else if (PURGED.has(kind)) {
         // Until the mark is gone the next start goes on taking them off the disk.
         const mark = await level.get(sessionKey(Kind.purge, id));
         if (mark === undefined) report({ session: id, problem: `it was deleted but still has ${what}` });
@@ -126,12 +142,12 @@ export async function inspectStrays(level: Level, report: Report): Promise<void>
         report({ session: id, problem: `it was deleted but still has ${what}` });
     }
   }
-  const strange = { gte: Buffer.of(Kind.agent + 1), lt: Buffer.of(255, 255) };
+  const strange = { gte: Buffer.of(Kind.unindexed + 1), lt: Buffer.of(255, 255) };
   await rowsOf(level, strange, {}, report, (key) => {
     report({ problem: `a row of the unknown kind ${key[0]}` });
   });
   await rowsOf(level, rangeOf(Kind.store), {}, report, (key) => {
-    if (!key.equals(FORMAT_KEY))
+    if (![FORMAT_KEY, COUNTER_KEY, MARKED_KEY].some((known) => known.equals(key)))
       report({ problem: `an unknown row of the store itself: ${key.toString("hex")}` });
   });
 }

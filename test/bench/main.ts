@@ -15,6 +15,7 @@ import { model } from "./model.ts";
 import { presence } from "./presence.ts";
 import { recovery } from "./recovery.ts";
 import { rowsAsJson, rowTable } from "./report.ts";
+import { searchBench } from "./search.ts";
 import { soak } from "./soak.ts";
 import { toolCall } from "./tool-call.ts";
 
@@ -27,6 +28,7 @@ const BENCHES: readonly Bench[] = [
   idleSessions,
   recovery,
   presence,
+  searchBench,
   model,
 ];
 

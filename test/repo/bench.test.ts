@@ -48,6 +48,7 @@ test("quick runs every bench and ends with rows as JSON", { limitMs: 240_000 }, 
     "idle-sessions",
     "recovery",
     "presence",
+    "search",
   ]) {
     assert.ok(
       last.rows.some((row: { name: string }) => row.name.startsWith(name)),
