@@ -19,22 +19,17 @@ export interface Snippet {
 export function snippetOf(text: string, { terms, prefix }: Wanted): Snippet {
   const wanted = new Set(terms);
   let start: number | undefined;
-  let end = LENGTH;
   const marks: [number, number][] = [];
   for (const { term, from, to } of words(text)) {
-    if (from >= end) break;
+    if (start !== undefined && from >= start + LENGTH) break;
     if (!wanted.has(term) && (prefix === undefined || !term.startsWith(prefix))) continue;
-    if (start === undefined) {
-      start = startOf(text, from);
-      end = start + LENGTH;
-      if (from >= end) break;
-    }
+    start ??= startOf(text, from);
     const last = marks.at(-1);
     if (last !== undefined && from <= last[1]) last[1] = Math.max(last[1], to);
     else if (marks.length === MAX_MARKS) break;
     else marks.push([from, to]);
   }
-  return cut(text, start ?? 0, end, marks);
+  return cut(text, start ?? 0, marks);
 }
 
 /** A little before the first mark, at the beginning of a word if one begins there. */
@@ -45,7 +40,8 @@ function startOf(text: string, mark: number): number {
   return space < 0 ? start : start + space + 1;
 }
 
-function cut(text: string, from: number, to: number, marks: readonly [number, number][]): Snippet {
+function cut(text: string, from: number, marks: readonly [number, number][]): Snippet {
+  const to = from + LENGTH;
   const start = isInside(text, from) ? from + 1 : from;
   const end = isInside(text, to) ? to - 1 : to;
   const before = start > 0 ? ELLIPSIS : "";
