@@ -32,7 +32,7 @@ export async function search(args: string[]): Promise<number> {
   const client = connectAs({ ...common, json: false });
   try {
     await firstOnline(client, common);
-    const bold = process.stdout.isTTY === true && !process.env["NO_COLOR"];
+    const bold = process.stdout.isTTY && !process.env["NO_COLOR"];
     let left = most;
     let cursor: string | undefined;
     do {

@@ -31,7 +31,7 @@ const ANN = { kind: "user", id: "ann", name: "Ann", verified: true } as const;
 
 interface Question {
   readonly name: string;
-  text(random: Random): string;
+  readonly text: (random: Random) => string;
 }
 
 const QUESTIONS: readonly Question[] = [

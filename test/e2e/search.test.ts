@@ -136,8 +136,8 @@ test("forks and imports are found, deleted sessions are not, through a restart",
     last: true,
   });
   const found = await find("ann", "puffin");
-  const sessions = found.map((hit) => hit.split(" ")[0]).sort();
-  assert.equal(sessions, [forked, forked, forked, "imported", session, session, session].sort());
+  const sessions = found.map((hit) => hit.split(" ")[0]!).toSorted();
+  assert.equal(sessions, [forked, forked, forked, "imported", session, session, session].toSorted());
   await wires.ann.ok("deleteSession", { session: forked });
   const after = (await wires.ann.ok("search", { text: "puffin" }))["items"] as Frame[];
   assert.is(after.length, 4, "at once");
