@@ -36,7 +36,6 @@ import {
   listedAllowance,
   listedRequest,
   listedTool,
-  presentUser,
   searchHit,
   sessionFilter,
   tally,

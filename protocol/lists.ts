@@ -61,15 +61,6 @@ export const searchHit = z.object({
 });
 export type SearchHit = z.infer<typeof searchHit>;
 
-/** Who is in a session, in the word of who is. */
-export const presentUser = z.object({
-  id,
-  name: z.string(),
-  connections: z.int(),
-  typing: z.boolean().optional(),
-  viewing: id.optional(),
-});
-
 export const listedAgent = z.object({
   name: id,
   description: z.string(),
