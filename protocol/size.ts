@@ -64,6 +64,11 @@ export function totalBytes(messages: readonly HistoryMessage[]): number {
   return total;
 }
 
+/** What the messages of a list measure, for who knows it. */
+export function rememberTotal(messages: readonly HistoryMessage[], bytes: number): void {
+  totals.set(messages, bytes);
+}
+
 /** The list with one more message at its end. */
 export function withLast(messages: readonly HistoryMessage[], message: HistoryMessage): HistoryMessage[] {
   const longer = messages.concat([message]);

@@ -351,8 +351,8 @@ function withToolPart(state: SessionState, call: string, change: (part: ToolPart
   return { ...state, messages };
 }
 
-/** The newest messages that are within the cap together, the very newest whatever its size. */
-function retained(state: SessionState): SessionState {
+/** The newest messages that are within RETAIN_BYTES together, the very newest whatever its size. */
+export function retained(state: SessionState): SessionState {
   const { messages } = state;
   let bytes = totalBytes(messages);
   let from = 0;

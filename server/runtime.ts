@@ -83,6 +83,7 @@ export class Runtime {
   constructor(model: Model, hook: Hook | readonly Hook[] = [], options: RuntimeOptions = {}) {
     const now = options.now ?? Date.now;
     const idleMs = options.idleMs ?? 10_000;
+    const { coalesceMs, snapshotEvery } = options;
     this.model = model;
     this.hook = composeHooks(...(Array.isArray(hook) ? (hook as readonly Hook[]) : [hook as Hook]));
     this.store = options.store ?? new MemoryStore();
@@ -116,7 +117,7 @@ export class Runtime {
       router: this.router,
       deadlines: this.#deadlines,
       timings: options.timings ?? {},
-      limits: { maxQueue: this.maxQueue, idleMs, coalesceMs: options.coalesceMs },
+      limits: { maxQueue: this.maxQueue, idleMs, coalesceMs, snapshotEvery },
       presence: options.presence,
       feeds: this.feeds,
       log: this.log,

@@ -41,6 +41,8 @@ export interface RuntimeOptions extends GateOptions, QuotaOptions, Partial<Attac
   maxInvites?: number;
   /** How long a session without readers and work stays in memory, ms. Default 10 000. */
   idleMs?: number;
+  /** Entries after which the state of a session in memory is stored anew, for a process that is killed. Default 500. */
+  snapshotEvery?: number;
   /** How long streamed text may wait for more of it, ms; the first piece after a pause never does. 0: none. Default 50. */
   coalesceMs?: number;
   /** Sessions without an entry for so many days are deleted, unless something is open in them. Absent: never. */

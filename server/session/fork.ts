@@ -14,7 +14,8 @@ import type { Store } from "../store/store.ts";
 import { notFound } from "./access.ts";
 import type { Caller } from "./access.ts";
 import type { SessionRegistry } from "./registry.ts";
-import { decodeState, frameRoom, newestThatFit } from "./snapshot.ts";
+import { frameRoom, newestThatFit } from "./snapshot.ts";
+import { Stored } from "./stored.ts";
 
 /** Entries that are read at a time. */
 const PAGE = 500;
@@ -133,7 +134,8 @@ async function stateAt(
   if (entry === undefined || eventOf(entry.bytes).type !== "run-finished")
     throw new ProtocolError("bad-frame", "at: not the seq of a run-finished entry", { details: { at } });
   const { snapshot } = (await store.load(id)) ?? {};
-  let state = snapshot !== undefined && snapshot.seq <= at ? decodeState(snapshot.body) : undefined;
+  let state =
+    snapshot !== undefined && snapshot.seq <= at ? Stored.decode(snapshot.body)?.state() : undefined;
   while ((state?.seq ?? 0) < at) {
     const after = state?.seq ?? 0;
     const page = await store.read(id, after, Math.min(PAGE, at - after));

@@ -18,7 +18,7 @@ import { indexRow } from "./listing.ts";
 import { Session } from "./session.ts";
 import { SessionDropped } from "./services.ts";
 import type { SessionServices, SessionView } from "./services.ts";
-import { decodeState } from "./snapshot.ts";
+import { Stored } from "./stored.ts";
 
 const LOAD_PAGE = 500;
 const MAX_RETRIES = 5;
@@ -232,13 +232,20 @@ export class SessionRegistry {
   }
 
   async #folded(id: string, loaded: Loaded): Promise<{ state: SessionState; snapshotSeq: number }> {
-    let state = loaded.snapshot && decodeState(loaded.snapshot.body);
-    const snapshotSeq = state?.seq ?? 0;
-    while ((state?.seq ?? 0) < loaded.head) {
-      const page = await this.#services.store.read(id, state?.seq ?? 0, LOAD_PAGE);
-      for (const { bytes } of page) state = fold(state, decodeTrusted(bytes) as EventFrame);
+    const stored = loaded.snapshot && Stored.decode(loaded.snapshot.body);
+    const snapshotSeq = stored?.seq ?? 0;
+    let state: SessionState | undefined;
+    for (let seq = snapshotSeq; seq < loaded.head;) {
+      const page = await this.#services.store.read(id, seq, LOAD_PAGE);
       if (page.length === 0) break;
+      for (const { bytes } of page) {
+        const entry = decodeTrusted(bytes) as EventFrame;
+        if (stored === undefined) state = fold(state, entry);
+        else stored.fold(entry);
+      }
+      seq = page.at(-1)!.seq;
     }
+    state ??= stored?.state();
     if (state === undefined) throw notFound(id);
     return { state, snapshotSeq };
   }

@@ -52,6 +52,8 @@ export interface SessionLimits {
   readonly maxQueue: number;
   /** How long a session without readers and work stays in memory. Default 10 s. */
   readonly idleMs: number;
+  /** Entries after which the state of a session in memory is stored anew. Default 500. */
+  readonly snapshotEvery?: number | undefined;
   /** How long streamed text may wait for more of it; the feed's own default unless told. */
   readonly coalesceMs?: number | undefined;
 }

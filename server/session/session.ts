@@ -15,18 +15,15 @@ import type { Checkpoint } from "./checkpoint.ts";
 import { Compactor } from "./compact.ts";
 import { Feed } from "./feed.ts";
 import { searchable } from "./indexer.ts";
+import { StateKeeper } from "./keeping.ts";
 import { keyOf } from "./keys.ts";
 import { indexRow, mustIndex } from "./listing.ts";
 import { FloorKeeper } from "./keeper.ts";
 import { Presence } from "./presence.ts";
 import { RunSlot } from "./slot.ts";
 import { tallyOf } from "./spending.ts";
-import { encodeState } from "./snapshot.ts";
 import { SessionDropped } from "./services.ts";
 import type { Entry, SessionServices } from "./services.ts";
-
-/** Entries since the last stored state that make another one worth its write at unload. */
-const SNAPSHOT_EVERY = 64;
 
 export type Appended =
   | { readonly duplicate: false; readonly seq: number }
@@ -37,13 +34,13 @@ export class Session {
   readonly feed: Feed;
   readonly presence: Presence;
   readonly #floor: FloorKeeper;
+  readonly #keeper: StateKeeper;
   readonly slot: RunSlot;
   readonly compactor: Compactor;
   readonly #services: SessionServices;
   readonly #lock = new Mutex();
   #grant: Grant | undefined;
   #dropped = false;
-  #snapshotSeq: number;
   /** Once dropped: resolves when its grant is given back, so that it may be loaded anew. */
   left: Promise<void> = Promise.resolve();
   /** Commands that hold it in memory, and when the last one ended. */
@@ -68,7 +65,7 @@ export class Session {
     const parts = { store, presence: this.presence, totals: services.feeds, onFault };
     this.feed = new Feed(id, state, parts, services.limits);
     this.#grant = from.grant;
-    this.#snapshotSeq = from.snapshotSeq ?? 0;
+    this.#keeper = new StateKeeper(services, services.limits.snapshotEvery, from.snapshotSeq);
     this.slot = new RunSlot(this, services, from.checkpoint);
     this.compactor = new Compactor(this, services);
     this.usedAt = services.now();
@@ -156,6 +153,11 @@ export class Session {
     if (after.members !== before.members)
       this.#services.router.keep(this.id, (caller) => mayAs("editor", caller, after));
     this.feed.publish(committed, after);
+    this.#keeper.added(
+      grant,
+      after,
+      committed.reduce((sum, { bytes }) => sum + bytes.length, 0),
+    );
     if (after.floor !== before.floor) this.#floor.look();
     for (const { entry, run } of committed) this.#services.observe(this, entry, run);
     this.#services.changed(
@@ -211,11 +213,7 @@ export class Session {
       if (this.#dropped) return true;
       if (this.users > 0 || this.feed.subscribers > 0 || this.slot.busy) return false;
       if (this.#grant !== undefined) {
-        const { state } = this;
-        if (state.seq - this.#snapshotSeq >= SNAPSHOT_EVERY) {
-          await this.#services.store.snapshot(this.#grant, state.seq, encodeState(state));
-          this.#snapshotSeq = state.seq;
-        }
+        await this.#keeper.leave(this.#grant, this.state);
         if (this.users > 0 || this.feed.subscribers > 0) return false;
         // From here on whoever comes waits for `left` and loads anew.
         this.#dropped = true;

@@ -1,8 +1,6 @@
 /**
- * Snapshots: a state cut so that it fits one frame, and the folded state that the store keeps so that a session need not
- * be folded from its first entry. Owns both forms; never decides when one is taken.
+ * Snapshots: a state cut so that it fits one frame. Owns what is left out where it does not; never decides who gets one.
  */
-import { decodeTrusted, encodeFrame } from "../../protocol/codec.ts";
 import type {
   HistoryMessage,
   OpenRequest,
@@ -15,6 +13,7 @@ import { cut } from "../../protocol/state.ts";
 import type { MessageSize } from "../../protocol/size.ts";
 import { cutText, measure } from "../../protocol/values.ts";
 import { MAX_FRAME_BYTES, MAX_FRAME_ITEMS, SNAPSHOT_QUEUED_CONTENT } from "../../protocol/version.ts";
+import { withNewest } from "./stored.ts";
 
 /** What the frame holds besides the state. */
 const ENVELOPE: MessageSize = { bytes: 4096, items: 64 };
@@ -22,13 +21,13 @@ const ENVELOPE: MessageSize = { bytes: 4096, items: 64 };
 const MIN_CUT: MessageSize = { bytes: 1024, items: 16 };
 /** What whole requests may take of a snapshot. */
 const REQUESTS_ROOM: MessageSize = { bytes: 256 * 1024, items: 4000 };
-/** Raised whenever fold changes what it makes of entries; an older body is then folded anew. */
-const FOLD_VERSION = 2;
 
-/** The state as `attach` sends it: queued contents cut, then as many of the last `tail` messages as fit. */
+/**
+ * The state as `attach` sends it: queued contents cut, then as many of the last `tail` messages, at most MAX_TAIL, as fit.
+ */
 export function snapshotFor(state: SessionState, tail: number): NonNullable<ResultOf<"attach">["snapshot"]> {
   const queue = state.queue.map(cutQueued);
-  const shown = { ...cut(state, tail), queue, requests: cutRequests(state.requests) };
+  const shown = { ...cut(withNewest(state), tail), queue, requests: cutRequests(state.requests) };
   const base = measure({ ...shown, messages: [] });
   const messages = newestThatFit(shown.messages, frameRoom(base));
   return { epoch: state.epoch, seq: state.seq, state: { ...shown, messages } };
@@ -101,14 +100,4 @@ function fitMessage(message: HistoryMessage, room: MessageSize): HistoryMessage 
     over = share(size);
   }
   return { ...message, parts };
-}
-
-export function encodeState(state: SessionState): Uint8Array {
-  return encodeFrame({ fold: FOLD_VERSION, state });
-}
-
-/** undefined: made by another version of fold, of no use. */
-export function decodeState(body: Uint8Array): SessionState | undefined {
-  const { fold, state } = decodeTrusted(body) as { fold: number; state: SessionState };
-  return fold === FOLD_VERSION ? state : undefined;
 }

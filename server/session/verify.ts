@@ -16,7 +16,7 @@ import type { Report } from "../store/rows.ts";
 import { StoreOpenError, type IndexRow } from "../store/store.ts";
 import { decodeInfo, indexRow } from "./listing.ts";
 import { keyOf } from "./keys.ts";
-import { decodeState } from "./snapshot.ts";
+import { Stored } from "./stored.ts";
 
 /**
  * Reports each fault as it is found. Throws StoreLockedError while a server has the directory, StoreOpenError when there
@@ -74,7 +74,7 @@ export class LogAudit implements Audit {
   }
 
   #equalsSnapshot(body: Uint8Array): boolean {
-    const stored = decodeState(body);
+    const stored = Stored.decode(body)?.state();
     // Of another version of fold: whoever loads the session folds anew.
     return stored === undefined || isDeepStrictEqual(stored, decodeTrusted(encodeFrame(this.#state!)));
   }

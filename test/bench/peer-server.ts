@@ -11,6 +11,7 @@ import { Server } from "socket.io";
 import { encodeFrame } from "../../protocol/codec.ts";
 import { newId } from "../../protocol/ids.ts";
 import { startServer } from "../../server/server.ts";
+import { writeLongSession } from "../support/long-log.ts";
 import { answerLines, cpu, resident, type Commands } from "./side.ts";
 import { PIECE } from "./peer-shape.ts";
 
@@ -23,6 +24,8 @@ interface Peer {
   rooms(count: number): Promise<string[]>;
   /** Ways to speak to the rooms, the last ones that were made. */
   says(): Say[];
+  /** Writes a session of so many turns, for what the store holds of it. */
+  fill?(turns: number): Promise<unknown>;
 }
 
 async function haulout(coalesceMs: number): Promise<Peer> {
@@ -51,6 +54,7 @@ async function haulout(coalesceMs: number): Promise<Peer> {
         const readers = feed.subscribers;
         return () => (feed.say(message, 0, PIECE), readers);
       }),
+    fill: (turns) => writeLongSession(server.runtime.store, turns),
   };
 }
 
@@ -136,8 +140,17 @@ const commands: Commands = {
     await sleep(80);
     return [sent, cpu() - before];
   },
+  async fill([turns]) {
+    await peer.fill?.(Number(turns));
+  },
   cpu: () => cpu(),
   rss: () => resident(),
+  /** After a collection, in bytes: resident, the heap's objects, and what lives outside of it for them. */
+  memory() {
+    const rss = resident();
+    const { heapUsed, external } = process.memoryUsage();
+    return [rss, heapUsed, external];
+  },
   /** Timers that wait, and listeners of the process. */
   held: () => [
     process.getActiveResourcesInfo().filter((name) => name === "Timeout").length,

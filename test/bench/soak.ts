@@ -11,10 +11,15 @@ import type { Side } from "./side.ts";
 const MINUTES = 10;
 const GOAL_MIB = 1;
 const CLIENTS = 40;
+/** As many as fill the engine's two write buffers, 16 MiB each: their memory is taken once, however long it goes on. */
+const WARM_UP_TURNS = 20_000;
 
 interface Sample {
   readonly minute: number;
   readonly mebibytes: number;
+  /** Of them: objects of the heap, and what lives outside of it for them. */
+  readonly heap: number;
+  readonly external: number;
   readonly timers: number;
   readonly listeners: number;
 }
@@ -27,6 +32,7 @@ export const soak: Bench = {
     const started: Side[] = [];
     try {
       const peers = await startPeers("haulout", started, "50", "embedded");
+      await peers.server.ask("fill", WARM_UP_TURNS);
       return report(await load(peers, minutes), minutes, options);
     } finally {
       await Promise.all(started.map((side) => side.stop()));
@@ -50,9 +56,10 @@ async function load({ server, clients }: Peers, minutes: number): Promise<Sample
     await clients.ask("again");
     await clients.ask("send", 2, 1);
     await clients.ask("close");
-    const mebibytes = (await server.number("rss")) / 2 ** 20;
+    const bytes = (await server.ask("memory")).map(Number);
+    const [mebibytes = NaN, heap = NaN, external = NaN] = bytes.map((value) => value / 2 ** 20);
     const [timers = NaN, listeners = NaN] = (await server.ask("held")).map(Number);
-    samples.push({ minute: minute(), mebibytes, timers, listeners });
+    samples.push({ minute: minute(), mebibytes, heap, external, timers, listeners });
   }
   return samples;
 }
@@ -62,8 +69,9 @@ function report(samples: readonly Sample[], minutes: number, { say }: BenchOptio
   const [first, last] = [late[0]!, late.at(-1)!];
   const perMinute = slope(late);
   say(
-    `${samples.length} rounds; MiB at the start of the last eight tenths ${first.mebibytes.toFixed(1)}, at the end ` +
-      `${last.mebibytes.toFixed(1)}; timers ${first.timers} → ${last.timers}, listeners ${first.listeners} → ${last.listeners}`,
+    `${samples.length} rounds; MiB at the start of the last eight tenths ${first.mebibytes.toFixed(1)} ` +
+      `(heap ${first.heap.toFixed(1)}, beside it ${first.external.toFixed(1)}), at the end ${last.mebibytes.toFixed(1)} ` +
+      `(${last.heap.toFixed(1)}, ${last.external.toFixed(1)}); timers ${first.timers} → ${last.timers}, listeners ${first.listeners} → ${last.listeners}`,
   );
   const none = (name: string, ratio: number, goal: number): Row => ({
     name: `soak, ${name}`,
