@@ -1,16 +1,12 @@
 /**
  * idle-sessions: what sessions cost that nobody uses. Starts the server on a folder with many of them and on one with few,
- * by turns, and compares the time until it listens and the memory that it then has. Both should not depend on the number.
+ * by turns, and compares the time until it listens and the memory that it then has: both should not depend on the number.
+ * And how long a page of the list takes among many. By its name with a million of them, in `full` with a tenth of that.
  */
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { encodeFrame } from "../../protocol/codec.ts";
-import type { EventFrame } from "../../protocol/entries.ts";
-import { newId } from "../../protocol/ids.ts";
-import { fold } from "../../protocol/state.ts";
-import { indexRow } from "../../server/session/listing.ts";
 import { EmbeddedStore } from "../../server/store/embedded.ts";
-import type { AppendItem, Member } from "../../server/store/store.ts";
+import { newSession } from "../support/long-log.ts";
 import { temporaryDirectory } from "../support/process.ts";
 import { samplesOf } from "./bench.ts";
 import type { Bench, BenchOptions, Row } from "./bench.ts";
@@ -21,15 +17,18 @@ import { interleave } from "./slices.ts";
 import { median, quantile, ratioOf } from "./stats.ts";
 
 const FEW = 100;
+const LISTS = 40;
 const PER_COMMIT = 1000;
 /** "Independent of their number", with room for what a larger tree of tables costs LevelDB to open. */
 const GOAL = 1.2;
+const READY_MS = 1000;
+const LIST_MS = 5;
 
 export const idleSessions: Bench = {
   name: "idle-sessions",
   about: "start and memory with many sessions on disk, beside few",
   async run(options) {
-    const many = { quick: 2000, normal: 100_000, full: 1_000_000 }[options.size];
+    const many = { quick: 2000, normal: 1_000_000, full: 100_000 }[options.size];
     const groups = Math.max(1, Math.ceil(samplesOf(options, { quick: 2, normal: 10, full: 10 }) / 2));
     const folders = { few: temporaryDirectory(), many: temporaryDirectory() };
     await fill(folders.few, FEW);
@@ -40,19 +39,21 @@ export const idleSessions: Bench = {
       ["few", []],
       ["many", []],
     ]);
+    const lists: number[] = [];
     const subjects = (["few", "many"] as const).map((name) => ({
       name,
       async slice(count: number) {
         const taken: number[] = [];
         for (let at = 0; at < count; at++) {
-          const { ms, bytes } = await startOnce(folders[name]);
-          taken.push(ms);
-          memory.get(name)!.push(bytes);
+          const started = await startOnce(folders[name]);
+          taken.push(started.ms);
+          memory.get(name)!.push(started.bytes);
+          if (name === "many") lists.push(...started.lists);
         }
         return taken;
       },
     }));
-    return report(await interleave(subjects, groups, 1), memory, many, options);
+    return report(await interleave(subjects, groups, 1), { memory, lists }, many, options);
   },
 };
 
@@ -61,7 +62,7 @@ async function fill(folder: string, count: number): Promise<void> {
   const store = await EmbeddedStore.open(folder);
   const member = await store.join("bench", 600_000);
   for (let at = 0; at < count; at += PER_COMMIT) {
-    const batch = Array.from({ length: Math.min(PER_COMMIT, count - at) }, () => created(member));
+    const batch = Array.from({ length: Math.min(PER_COMMIT, count - at) }, () => newSession(member));
     for (const { status } of await store.append(batch)) {
       if (status !== "ok") throw new Error(`a session could not be written: ${status}`);
     }
@@ -70,29 +71,27 @@ async function fill(folder: string, count: number): Promise<void> {
   await store.close();
 }
 
-function created(create: Member): AppendItem {
-  const id = newId("ses");
-  const epoch = Date.now();
-  const actor = { kind: "user", id: "ann", name: "Ann", verified: false } as const;
-  const event = { type: "session-created", agent: "demo", owner: "ann", title: "One of many" } as const;
-  const entry: EventFrame = { type: "event", session: id, epoch, seq: 1, at: epoch, actor, event };
-  const index = indexRow(fold(undefined, entry));
-  return { id, epoch, expectedSeq: 0, entries: [encodeFrame(entry)], index, create };
-}
-
-/** From the start of the process until it listens; its memory once it has answered one list. */
-async function startOnce(data: string): Promise<{ ms: number; bytes: number }> {
+/** From the start of the process until it listens; what pages of the list take; its memory then. */
+async function startOnce(data: string): Promise<{ ms: number; lists: number[]; bytes: number }> {
   const began = performance.now();
   const server = await startHaulout("embedded", { data, limitMs: 120_000 });
   const ms = performance.now() - began;
   const link = await Link.open(server.url);
-  const { items } = await link.request({ type: "listSessions", limit: 50 });
-  if (items.length !== 50) throw new Error(`a list of ${items.length} sessions`);
+  const lists: number[] = [];
+  let cursor: string | undefined;
+  for (let page = 0; page < LISTS; page++) {
+    const asked = performance.now();
+    const request = { type: "listSessions", limit: 50, ...(cursor === undefined ? {} : { cursor }) };
+    const { items, cursor: next } = await link.request(request);
+    lists.push(performance.now() - asked);
+    if (items.length !== 50) throw new Error(`a list of ${items.length} sessions`);
+    cursor = next;
+  }
   await sleep(500);
   const bytes = residentBytes(server.pid);
   link.close();
   await server.stop();
-  return { ms, bytes };
+  return { ms, lists, bytes };
 }
 
 function residentBytes(pid: number): number {
@@ -102,7 +101,7 @@ function residentBytes(pid: number): number {
 
 function report(
   times: ReadonlyMap<string, readonly number[][]>,
-  memory: ReadonlyMap<string, readonly number[]>,
+  { memory, lists }: { memory: ReadonlyMap<string, readonly number[]>; lists: readonly number[] },
   many: number,
   { say }: BenchOptions,
 ): Row[] {
@@ -136,7 +135,12 @@ function report(
     theirs: memory.get("few")!.slice(2 * at + 2, 2 * at + 4),
   }));
   const name = `idle-sessions, ${many} / ${FEW} on disk`;
+  const among = `idle-sessions, among ${many}`;
+  const starts = times.get("many")!.map((ours) => ({ ours, theirs: [1] }));
+  const pages = [{ ours: lists, theirs: [1] }];
   return [
+    { name: `${among}, ms until it listens`, ...ratioOf(starts, median), goal: READY_MS, better: "lower" },
+    { name: `${among}, ms of a list page`, ...ratioOf(pages, median), goal: LIST_MS, better: "lower" },
     { name: `${name}, start`, ...ratioOf(started, median), goal: GOAL, better: "lower" },
     { name: `${name}, memory`, ...ratioOf(held, median), goal: GOAL, better: "lower" },
   ];
