@@ -69,8 +69,10 @@ test("the state of a session in memory is stored every so many entries, with no 
   const { seq } = await runtime.state(session);
   const { commits } = runtime.runtime.commits.counters;
   assert.is(commits, 1 + 3 * TURNS);
-  assert.ok(store.snapshots.length >= 5 && store.snapshots.length <= seq / 50, `${store.snapshots}`);
-  store.snapshots.reduce((before, at) => (assert.ok(at - before >= 50, `${store.snapshots}`), at), 0);
+  const at = store.snapshots.join(", ");
+  assert.ok(store.snapshots.length >= 5 && store.snapshots.length <= seq / 50, at);
+  for (const [index, one] of store.snapshots.entries())
+    assert.ok(one - (store.snapshots[index - 1] ?? 0) >= 50, at);
 });
 
 test("a state that is stored anywhere in a log comes to what the whole log folds to", async () => {
