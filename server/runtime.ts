@@ -81,9 +81,8 @@ export class Runtime {
   #closed = false;
 
   constructor(model: Model, hook: Hook | readonly Hook[] = [], options: RuntimeOptions = {}) {
-    const now = options.now ?? Date.now;
+    const { now = Date.now, coalesceMs, snapshotEvery } = options;
     const idleMs = options.idleMs ?? 10_000;
-    const { coalesceMs, snapshotEvery } = options;
     this.model = model;
     this.hook = composeHooks(...(Array.isArray(hook) ? (hook as readonly Hook[]) : [hook as Hook]));
     this.store = options.store ?? new MemoryStore();
