@@ -41,6 +41,7 @@ export type { EntryBodyOf, EventFrame } from "../protocol/entries.ts";
 export type {
   HistoryMessage,
   ListedAgent,
+  ListedProvider,
   ListedRequest,
   ListedTool,
   OpenCall,

@@ -1,5 +1,5 @@
 /**
- * The requests of a client that only ask: pages of what there is, and sums. Owns their names and no state; how a request is
+ * The requests of a client about the server as a whole: pages of what there is, sums, providers. Owns their names and no state; how a request is
  * sent is the client's.
  */
 import type { ResultOf } from "../protocol/frames.ts";
@@ -51,6 +51,14 @@ export abstract class Lists {
   /** What was used in one's own name, or, with the right `admin`, in another user's; by UTC day for the last month. */
   usage(of: FieldsOf<"usage"> = {}, options?: RequestOptions): Promise<ResultOf<"usage">> {
     return this.request("usage", of, options);
+  }
+
+  /**
+   * No new call goes to this provider (`listTools` names it); when those that it has are done, its tools are gone until it
+   * offers them again, as it does when it reconnects. For the right `admin`. Rejects with `not-found`, `forbidden`.
+   */
+  async drainProvider(provider: string, options?: RequestOptions): Promise<void> {
+    await this.request("drainProvider", { provider }, options);
   }
 
   /** A page of messages, oldest first: the newest ones, or with the `cursor` of a page those before it. */

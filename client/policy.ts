@@ -12,6 +12,7 @@ const REPEATABLE = new Set<RequestType>([
   "answer",
   "forget",
   "markRead",
+  "drainProvider",
   "listSessions",
   "search",
   "listRequests",

@@ -265,6 +265,8 @@ export const sessionInfo = z.object({
   messages: z.int().min(0).optional(),
   /** Of them, those that whoever asks has not marked as read; in lists only. */
   unread: z.int().min(0).optional(),
+  /** How the last run ended that failed, until the next one begins. */
+  failed: runReason.optional(),
   forkedFrom: z.object({ session: sessionId, at: seq }).optional(),
   /** Of all its models since it began; absent: nothing yet. */
   usage: usage.optional(),

@@ -132,6 +132,7 @@ export const requests = {
   }),
   withdrawTools: request("withdrawTools", { names: z.array(toolName).max(256).optional() }),
   drain: request("drain", {}),
+  drainProvider: request("drainProvider", { provider: id }),
   answer: request("answer", {
     session: sessionId,
     request: id,
@@ -369,6 +370,7 @@ export const results = {
   offerTools: z.object({ accepted: z.array(toolName) }),
   withdrawTools: z.object({}),
   drain: z.object({}),
+  drainProvider: z.object({}),
   answer: committed,
   forget: committed,
   grant: committed,

@@ -5,7 +5,7 @@
  */
 import type { EntryBody, EventFrame } from "./entries.ts";
 import type { HistoryMessage, OpenCall, OpenRun, QueuedInput, SessionState } from "./frames.ts";
-import type { OpenInvite, Role, SessionInfo, ToolPart } from "./content.ts";
+import type { OpenInvite, Role, RunReason, SessionInfo, ToolPart } from "./content.ts";
 import { answered, clocked, forgotten, notified, remembered } from "./waiting.ts";
 import { edited, floorOf, queued, reordered, withFloor } from "./queue.ts";
 import { messageSize, totalBytes, withLast, withMessageAt, withoutFirst, withPart } from "./size.ts";
@@ -377,11 +377,20 @@ function describe(state: SessionState, entry: EventFrame): SessionInfo {
         : state.requests.length > 0 && state.calls.every((call) => call.state === "waiting")
           ? "waiting"
           : "running";
+  const { failed: _, ...known } = session;
+  const failed = state.run === undefined ? failureOf(state.lastRun) : undefined;
   return {
-    ...session,
+    ...known,
+    ...(failed === undefined ? {} : { failed }),
     state: standing,
     queued: state.queue.length,
     requests: state.requests.length,
     updatedAt: entry.at,
   };
+}
+
+/** Neither answered nor stopped by people. */
+function failureOf(last: SessionState["lastRun"]): RunReason | undefined {
+  const reason = last?.reason;
+  return reason === "text" || reason === "no-action" || reason === "cancelled" ? undefined : reason;
 }

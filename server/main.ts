@@ -21,6 +21,7 @@ haulout allowed             list what your runs need no approval for, and take i
 haulout sessions            list sessions
 haulout agents              list agents; with the right admin, put and remove them
 haulout search TEXT         find what was said
+haulout providers           see who offers tools, or let one of them finish and take no more
 haulout usage [USER]        see what models used in your name, and what is left of it
 haulout members SESSION     see or change who may take part in a session
 haulout invite SESSION      make a token with which others become members
@@ -55,6 +56,7 @@ async function main([command = "serve", ...args]: string[]): Promise<number | un
     case "agents":
     case "sessions":
     case "search":
+    case "providers":
     case "usage":
     case "members":
     case "invite":

@@ -14,6 +14,7 @@ import { inbox } from "./inbox.ts";
 import { invite, join, members } from "./members.ts";
 import { UsageError } from "./options.ts";
 import { search } from "./search.ts";
+import { providers } from "./providers.ts";
 import { sessions } from "./sessions.ts";
 import { oneLine } from "./text.ts";
 import { tools } from "./tools.ts";
@@ -30,6 +31,7 @@ export type ClientCommand =
   | "allowed"
   | "sessions"
   | "search"
+  | "providers"
   | "usage"
   | "members"
   | "invite"
@@ -48,6 +50,7 @@ const COMMANDS: Record<ClientCommand, (args: string[]) => Promise<number>> = {
   allowed,
   sessions,
   search,
+  providers,
   usage,
   members,
   invite,

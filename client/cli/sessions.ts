@@ -63,7 +63,7 @@ function table(sessions: readonly SessionInfo[]): string {
     ...sessions.map((session) => [
       oneLine(session.id, 64),
       oneLine(session.agent, 32),
-      session.queued > 0 ? `${session.state} +${session.queued}` : session.state,
+      session.queued > 0 ? `${session.state} +${session.queued}` : standing(session),
       session.unread === undefined || session.unread === 0 ? "" : String(session.unread),
       moment(session.updatedAt),
       String((session.usage?.inputTokens ?? 0) + (session.usage?.outputTokens ?? 0)),
@@ -71,3 +71,6 @@ function table(sessions: readonly SessionInfo[]): string {
     ]),
   ]);
 }
+
+const standing = ({ state, failed }: SessionInfo): string =>
+  state === "idle" && failed !== undefined ? "failed" : state;

@@ -70,6 +70,7 @@ export const FRAME_RIGHTS = {
   offerTools: { roles: ["editor"], right: "provide" },
   withdrawTools: {},
   drain: {},
+  drainProvider: { right: "admin" },
   callAccepted: { ownCalls: true },
   callProgress: { ownCalls: true },
   callResult: { ownCalls: true },

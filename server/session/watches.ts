@@ -230,6 +230,7 @@ function tells(before: SessionState, after: SessionState): boolean {
     before.members !== after.members ||
     old.state !== now.state ||
     old.queued !== now.queued ||
+    old.failed !== now.failed ||
     old.messages !== now.messages ||
     old.title !== now.title ||
     old.metadata !== now.metadata

@@ -15,6 +15,7 @@ export const AUDITED: ReadonlySet<string> = new Set([
   "answer",
   "forget",
   "deleteSession",
+  "drainProvider",
   "backup",
   "importEntries",
   "refreshToken",
@@ -32,9 +33,10 @@ export function record(audit: Audit, connection: Connection, frame: ClientFrame,
     role?: string;
     decision?: string;
     allowance?: string;
+    provider?: string;
     remember?: { what: string; for: string };
   };
-  const subject = said.user ?? said.request ?? said.allowance ?? agentOf(frame);
+  const subject = said.user ?? said.request ?? said.allowance ?? said.provider ?? agentOf(frame);
   audit.write(frame.type, {
     user: connection.identity?.user.id,
     address: connection.address,

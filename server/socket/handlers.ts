@@ -128,6 +128,11 @@ export const handlers: { readonly [T in Exclude<RequestType, "hello">]?: Handler
     runtime.router.drain(identity.provider);
     return {};
   },
+  async drainProvider({ runtime }, { provider }) {
+    if (!runtime.router.drain(provider))
+      throw new ProtocolError("not-found", `no provider ${provider} offers tools`);
+    return {};
+  },
   async withdrawTools({ runtime, identity }, frame) {
     runtime.router.withdraw(identity.provider, frame.names);
     return {};

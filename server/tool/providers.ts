@@ -126,13 +126,14 @@ export class Providers {
     this.#forgetIfUnused(provider);
   }
 
-  /** The provider takes no more calls; what it has it finishes, and then its tools are taken back. */
-  drain(id: string): void {
+  /** The provider takes no more calls; what it has it finishes, and then its tools are taken back. False: there is none. */
+  drain(id: string): boolean {
     const provider = this.#providers.get(id);
-    if (provider === undefined) return;
+    if (provider === undefined) return false;
     provider.draining = true;
     for (const pool of provider.pools) this.#pools.check(pool);
     this.#withdrawIfDrained(provider);
+    return true;
   }
 
   /**

@@ -99,9 +99,9 @@ export class Router {
     this.#providers.gone(id, host, superseded);
   }
 
-  /** The provider takes no more calls; what it has it finishes, and then its tools are taken back. */
-  drain(id: string): void {
-    this.#providers.drain(id);
+  /** The provider takes no more calls; what it has it finishes, and then its tools are taken back. False: there is none. */
+  drain(id: string): boolean {
+    return this.#providers.drain(id);
   }
 
   accepted(id: string, reference: CallReference): void {

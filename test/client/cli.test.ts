@@ -160,7 +160,17 @@ test("failures are told on stderr with a code that is not 0", async () => {
 });
 
 test("every command explains itself", async () => {
-  for (const name of ["chat", "tools", "watch", "allowed", "sessions", "members", "invite", "join"]) {
+  for (const name of [
+    "chat",
+    "tools",
+    "watch",
+    "allowed",
+    "sessions",
+    "providers",
+    "members",
+    "invite",
+    "join",
+  ]) {
     const { code, out } = await piped([name, "--help"]);
     assert.is(code, 0);
     assert.match(out.join("\n"), new RegExp(`^usage: haulout ${name}[\\s\\S]*--url[\\s\\S]*--json`));

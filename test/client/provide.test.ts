@@ -8,6 +8,8 @@ import type { CallContext, Client, ConnectOptions, SessionHandle } from "../../c
 import type { EntryBodyOf, EventFrame } from "../../protocol/entries.ts";
 import { startProxy } from "../support/proxy.ts";
 import type { Proxy } from "../support/proxy.ts";
+import { spawnNode } from "../support/process.ts";
+import { compiled } from "../support/root.ts";
 import { TestServer } from "../support/server.ts";
 import { suite, assert } from "../support/suite.ts";
 import { deferred, until } from "../support/wait.ts";
@@ -296,6 +298,35 @@ test("drain waits for what runs and takes nothing more", async () => {
   await drained;
   assert.is((await calling).result.output, "finished");
   assert.is(provided.running, 0);
+});
+
+test("the command lists providers, and whom it drains ends its call and gets no other", async () => {
+  const end = deferred<string>();
+  const worker = (name: string, labels: Record<string, string>): ReturnType<Client["provideTools"]> => {
+    const execute = async (): Promise<string> => (name === "one" ? await end.promise : name);
+    return provider({ user: { id: name } }).provideTools(
+      { share: { description: "is shared", input: anything, effect: "pure", execute } },
+      { labels, maxConcurrent: 2 },
+    );
+  };
+  const command = async (...args: string[]): Promise<{ out: string; err: string }> => {
+    const ran = spawnNode([compiled("server/main.ts"), "providers", ...args, "--url", server.url], {});
+    await ran.exited;
+    return { out: ran.stdout.join("\n"), err: ran.stderr.join("\n") };
+  };
+  await worker("one", { zone: "a" });
+  const first = await newSession();
+  const held = callTool(first, "share");
+  const drained = await until(() => first.state?.calls[0]?.provider, 10_000, "the call at work");
+  await worker("two", { zone: "b" });
+  const { out } = await command("--drain", drained);
+  assert.match(out, new RegExp(`${drained} +draining +1/2 +zone=a +share`));
+  assert.match(out, /prv_\S+ +ready +0\/2 +zone=b +share/);
+  const second = await newSession();
+  assert.is((await callTool(second, "share")).result.output, "two");
+  end.resolve("one");
+  assert.is((await held).result.output, "one");
+  assert.match((await command("--drain", drained)).err, /not-found/);
 });
 
 test(

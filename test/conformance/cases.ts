@@ -180,6 +180,48 @@ export const CONNECTION_CASES: readonly Case[] = [
     ],
   },
   {
+    name: "a provider that an admin drains ends what it has, and then is none",
+    hello: { b: {} },
+    steps: [
+      { send: { type: "createSession", id: 1, agent: "demo" } },
+      { expect: { type: "ok", id: 1, session: "$s" } },
+      { send: { type: "attach", id: 2, session: "$s", after: { epoch: 0, seq: 0 } } },
+      { until: { type: "ok", id: 2 } },
+      {
+        send: {
+          type: "offerTools",
+          id: 3,
+          session: "$s",
+          tools: [{ name: "far", inputSchema: { type: "object" }, effect: "pure" }],
+        },
+      },
+      { until: { type: "ok", id: 3 } },
+      {
+        send: {
+          type: "send",
+          id: 4,
+          session: "$s",
+          key: "k",
+          content: JSON.stringify({ script: [{ calls: [{ tool: "far" }] }, { text: "done" }] }),
+        },
+      },
+      {
+        until: {
+          type: "event",
+          session: "$s",
+          event: { type: "tool-dispatched", call: "$c", attempt: 1, provider: "$p" },
+        },
+      },
+      { on: "b", send: { type: "drainProvider", id: 1, provider: "$p" } },
+      { on: "b", until: { type: "ok", id: 1 } },
+      { send: { type: "callResult", session: "$s", call: "$c", attempt: 1, output: 1 } },
+      { until: { type: "resultAck", session: "$s", call: "$c", attempt: 1, verdict: "stored" } },
+      { until: { type: "event", session: "$s", event: { type: "run-finished", reason: "text" } } },
+      { on: "b", send: { type: "drainProvider", id: 2, provider: "$p" } },
+      { on: "b", until: { type: "error", id: 2, code: "not-found", retryable: false } },
+    ],
+  },
+  {
     name: "several frames in one message are answered, each under its id",
     steps: [
       {

@@ -123,6 +123,7 @@ const CASES: readonly Case[] = [
   { type: "offerTools", fields: ({ session }) => ({ session, tools: [tool] }) },
   { type: "withdrawTools", fields: () => ({ names: ["nothing"] }) },
   { type: "drain", fields: () => ({}) },
+  { type: "drainProvider", fields: () => ({ provider: "prv_none" }), subjects: [undefined] },
   { type: "answer", fields: ({ session }) => ({ session, request: "req_1", decision: "approve" }) },
   { type: "forget", fields: ({ session }) => ({ session, allowance: "alw_1" }) },
   { type: "grant", fields: ({ session }) => ({ session, user: "eve", role: "viewer" }) },

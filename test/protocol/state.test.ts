@@ -361,18 +361,16 @@ test("run-recovered says which step of the run goes on", () => {
 });
 
 test("run-finished closes the run and is remembered", () => {
-  const state = after(foldAll(RUNNING), {
-    type: "run-finished",
-    run: "run_1",
-    reason: "text",
-    steps: 1,
-    usage: USAGE,
-    model: "m",
-  });
+  const finish = { type: "run-finished", run: "run_1", steps: 1, usage: USAGE, model: "m" } as const;
+  const state = after(foldAll(RUNNING), { ...finish, reason: "text" });
   assert.is(state.run, undefined);
   assert.not("run" in state);
   assert.equal(state.lastRun, { run: "run_1", reason: "text", steps: 1, usage: USAGE, at: 1006, tools: [] });
   assert.is(state.session.state, "idle");
+  assert.not("failed" in state.session);
+  const failed = after(foldAll(RUNNING), { ...finish, reason: "deadline" });
+  assert.is(failed.session.failed, "deadline");
+  assert.not("failed" in after(failed, { ...STARTED, run: "run_2" }).session);
 });
 
 test("entries about something that is not there, of unknown types, or without effect count their seq", () => {

@@ -1,6 +1,7 @@
 /**
  * The session on the screen as signals, refreshed at most once a frame: messages with the older ones that were fetched, what
- * is known of calls and ended runs, who is here. Owns attaching and letting go when the route changes. Sends nothing.
+ * is known of calls and ended runs, who is here. Owns attaching and letting go when the route changes,
+ * and telling the server what was read.
  */
 import { effect, signal, untracked } from "@preact/signals";
 import { ProtocolError } from "../../index.ts";
@@ -18,7 +19,6 @@ import type {
 } from "../../index.ts";
 import { client } from "./link.ts";
 import { route } from "./route.ts";
-import { markSeen } from "./sessions.ts";
 import { soon } from "./soon.ts";
 
 const PAGE = 200;
@@ -46,6 +46,8 @@ export class OpenSession {
   #older: readonly HistoryMessage[] = [];
   #newer: readonly HistoryMessage[] = [];
   #cursor: string | undefined;
+  /** Up to which entry the server was told so. */
+  #read = 0;
   #isClosed = false;
 
   constructor(own: Client, id: string) {
@@ -90,7 +92,9 @@ export class OpenSession {
   #attached(handle: SessionHandle): void {
     if (this.#isClosed) return handle.detach();
     const refresh = soon(() => this.#refresh());
+    document.addEventListener("visibilitychange", refresh);
     this.#stops.push(
+      () => document.removeEventListener("visibilitychange", refresh),
       handle.on("change", refresh),
       handle.on("snapshot", () => this.#begin()),
       handle.on("entry", (entry) => this.#entry(entry)),
@@ -125,7 +129,16 @@ export class OpenSession {
     this.caughtUp.value = handle.caughtUp;
     const shown = handle.shown();
     this.messages.value = this.#older.length === 0 ? shown : [...this.#older, ...shown];
-    if (state !== undefined && !document.hidden) markSeen(this.id, state.session.updatedAt);
+    this.#markRead(handle);
+  }
+
+  /** What came while somebody looked is read, on all devices of theirs. */
+  #markRead(handle: SessionHandle): void {
+    const seq = handle.state?.messages.at(-1)?.seq ?? 0;
+    if (seq <= this.#read || !handle.caughtUp || document.hidden) return;
+    this.#read = seq;
+    // The next message marks this one, too.
+    handle.markRead(seq).catch(() => undefined);
   }
 
   /** A state keeps so much and lets the oldest go; on the screen they stay. */

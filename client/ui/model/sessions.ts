@@ -1,14 +1,14 @@
 /**
- * All sessions and all that waits for this person, kept by the client's watch; which of them are new since they were looked
- * at here. Owns the filter over the list. Never reads a session itself.
+ * All sessions and all that waits for this person, kept by the client's watch. Owns the filter over the list. Never reads a
+ * session itself.
  */
 import { computed, effect, signal, untracked } from "@preact/signals";
 import type { ListedAgent, ListedRequest, SessionInfo, Watching } from "../../index.ts";
-import { ofBrowser } from "./keep.ts";
 import { client, isOnline } from "./link.ts";
 import { soon } from "./soon.ts";
 
-export type Standing = "all" | "running" | "waiting" | "idle" | "closed";
+export type Look = SessionInfo["state"] | "failed";
+export type Standing = "all" | Look;
 
 export const sessions = signal<readonly SessionInfo[]>([]);
 export const inbox = signal<readonly ListedRequest[]>([]);
@@ -17,31 +17,23 @@ export const agents = signal<readonly ListedAgent[]>([]);
 export const words = signal("");
 export const standing = signal<Standing>("all");
 
-/** By session: how it stood when it was last looked at in this browser. */
-const seen = signal<Readonly<Record<string, number>>>(ofBrowser.get("seen") ?? {});
+/** How a session looks in lists: one whose last run failed says so while nothing happens in it. */
+export const lookOf = ({ state, failed }: SessionInfo): Look =>
+  state === "idle" && failed !== undefined ? "failed" : state;
+
+const waiting = computed(() => new Set(inbox.value.map(({ session }) => session)));
+/** Whether this person's answer is waited for in it. */
+export const waitsForUser = (session: string): boolean => waiting.value.has(session);
 
 export const shownSessions = computed(() => {
   const wanted = words.value.trim().toLowerCase();
   return sessions.value.filter(
     (info) =>
-      (standing.value === "all" || info.state === standing.value) &&
+      (standing.value === "all" || lookOf(info) === standing.value) &&
       (wanted === "" ||
         [info.title, info.id, info.agent].some((text) => text?.toLowerCase().includes(wanted))),
   );
 });
-
-export function isUnread(info: SessionInfo): boolean {
-  const at = seen.value[info.id];
-  return at !== undefined && info.updatedAt > at;
-}
-
-/** What a session looked like when it was on the screen. Only those are remembered, the newest 500. */
-export function markSeen(session: string, updatedAt: number): void {
-  if (seen.peek()[session] === updatedAt) return;
-  const { [session]: _, ...others } = seen.peek();
-  seen.value = Object.fromEntries([...Object.entries(others).slice(-499), [session, updatedAt]]);
-  ofBrowser.set("seen", seen.value);
-}
 
 /** Keeps the lists for whatever client the page has. */
 export function watchSessions(): void {

@@ -48,6 +48,7 @@ export function Message({ session, message, isFollowUp }: Props) {
       )}
       <div class="body">
         {role === "user" ? <Said content={message.parts} /> : <Parts session={session} message={message} />}
+        {message.rolledBack && <p class="faint">Taken back: the agent does not read this any more.</p>}
         {message.incomplete && <p class="faint">This message is not complete.</p>}
       </div>
     </article>

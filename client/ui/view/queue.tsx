@@ -78,7 +78,7 @@ function Waiting({
         <form onSubmit={(event) => void edit(event)}>
           <textarea
             rows={2}
-            aria-label="Message"
+            aria-label="Waiting message"
             value={text}
             ref={(area) => area?.focus()}
             onInput={(event) => setText(event.currentTarget.value)}

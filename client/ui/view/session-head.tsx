@@ -10,6 +10,7 @@ import { textOf } from "../model/form.ts";
 import { client, user } from "../model/link.ts";
 import { go } from "../model/route.ts";
 import type { OpenSession } from "../model/session.ts";
+import { lookOf } from "../model/sessions.ts";
 import { Avatar } from "./avatar.tsx";
 import { Icon } from "./icons.tsx";
 import { Members } from "./members.tsx";
@@ -59,7 +60,7 @@ export function SessionHead({ session }: { session: OpenSession }) {
             <bdi>{titleOf(info)}</bdi>
           </h1>
           <p class="faint">
-            <span class={`state is-${info.state}`} aria-hidden="true" />
+            <span class={`state is-${lookOf(info)}`} aria-hidden="true" />
             {plain(info.agent, 40)} · {stateWords(info)}
             {info.usage !== undefined && <> · {usageWords(info.usage)}</>}
           </p>

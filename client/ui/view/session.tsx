@@ -18,6 +18,12 @@ import { SessionHead } from "./session-head.tsx";
 import { Transcript, type TranscriptRow } from "./transcript.tsx";
 import { Unsent } from "./unsent.tsx";
 
+/** Why nothing more comes of a session that was here. */
+const REASONS: Readonly<Record<string, string>> = {
+  "not-found": "This session was deleted.",
+  forbidden: "You were taken out of this session.",
+};
+
 export function Session({ session }: { session: OpenSession }) {
   const rows = useRows(session);
   useAnnouncements(session);
@@ -40,7 +46,7 @@ export function Session({ session }: { session: OpenSession }) {
       <SessionHead session={session} />
       {problem !== undefined && (
         <p class="banner bad" role="alert">
-          {problem.code === "forbidden" ? "You were taken out of this session." : problem.message}
+          {REASONS[problem.code] ?? problem.message}
         </p>
       )}
       <Transcript

@@ -3,9 +3,18 @@
  * there are is sessions.ts's.
  */
 import type { SessionInfo } from "../../index.ts";
-import { plain, plural, when } from "../model/format.ts";
+import { count, plain, plural, when } from "../model/format.ts";
 import { route, linkTo, type Route } from "../model/route.ts";
-import { inbox, isListed, isUnread, sessions, shownSessions, standing, words } from "../model/sessions.ts";
+import {
+  inbox,
+  isListed,
+  lookOf,
+  sessions,
+  shownSessions,
+  standing,
+  waitsForUser,
+  words,
+} from "../model/sessions.ts";
 import type { Standing } from "../model/sessions.ts";
 import { Account } from "./account.tsx";
 import { Icon, type IconName } from "./icons.tsx";
@@ -21,6 +30,7 @@ const STANDINGS: readonly [Standing, string][] = [
   ["running", "Running"],
   ["waiting", "Waiting"],
   ["idle", "Idle"],
+  ["failed", "Failed"],
   ["closed", "Closed"],
 ];
 
@@ -105,15 +115,15 @@ function Rows() {
 
 function Row({ info }: { info: SessionInfo }) {
   const to = { view: "session", session: info.id } as const;
-  const unread = isUnread(info) && !isAt(to);
+  const unread = isAt(to) ? 0 : (info.unread ?? 0);
   return (
     <li>
       <a
         href={linkTo(to)}
         aria-current={isAt(to) ? "page" : undefined}
-        class={unread ? "is-unread" : undefined}
+        class={unread > 0 ? "is-unread" : undefined}
       >
-        <span class={`state is-${info.state}`} title={stateWords(info)}>
+        <span class={`state is-${lookOf(info)}`} title={stateWords(info)}>
           <span class="unseen">{stateWords(info)}</span>
         </span>
         <span class="title">
@@ -123,9 +133,10 @@ function Row({ info }: { info: SessionInfo }) {
           <span class="agent">{plain(info.agent, 40)}</span>
           <time>{when(info.updatedAt)}</time>
         </span>
-        {unread && (
-          <span class="unread">
-            <span class="unseen">unread</span>
+        {unread > 0 && (
+          <span class="badge unread">
+            {count(unread)}
+            <span class="unseen"> unread</span>
           </span>
         )}
       </a>
@@ -136,8 +147,15 @@ function Row({ info }: { info: SessionInfo }) {
 export const titleOf = (info: Pick<SessionInfo, "title" | "id">): string =>
   plain(info.title ?? "") || `Untitled ${info.id.slice(-6)}`;
 
-export function stateWords({ state, queued, requests }: SessionInfo): string {
-  const words = { idle: "idle", running: "running", waiting: "waiting for people", closed: "closed" }[state];
+export function stateWords(info: SessionInfo): string {
+  const { id, queued, requests, failed } = info;
+  const words = {
+    idle: "idle",
+    running: "running",
+    waiting: waitsForUser(id) ? "waiting for you" : "waiting for people",
+    closed: "closed",
+    failed: `failed: ${failed?.replaceAll("-", " ")}`,
+  }[lookOf(info)];
   return [
     words,
     ...(queued > 0 ? [`${queued} queued`] : []),

@@ -1,9 +1,9 @@
 /**
  * The tools of the server: who offers which and how busy they are, how long calls took and how they ended. Owns asking again
- * while it is looked at; the numbers are those of the server since its start.
+ * while it is looked at, and draining a provider; the numbers are those of the server since its start.
  */
 import { useEffect, useState } from "preact/hooks";
-import type { ListedTool } from "../../index.ts";
+import type { ListedProvider, ListedTool } from "../../index.ts";
 import { act } from "../model/acts.ts";
 import { count, duration, plain, plural } from "../model/format.ts";
 import { client, isOnline } from "../model/link.ts";
@@ -71,22 +71,56 @@ function Tool({ tool, numbers }: { tool: ListedTool; numbers: ToolNumbers | unde
         <div>
           <h3>{pool.length === 0 ? "In the server itself" : plural(pool.length, "provider")}</h3>
           <ul class="pool">
-            {pool.map(({ provider, state, inFlight: busy, maxConcurrent, labels = {} }) => (
-              <li key={provider}>
-                <span class={`dot is-${state}`} />
-                <code>{plain(provider, 24)}</code>
-                <span class="faint">
-                  {state}, {busy} of {maxConcurrent}
-                  {Object.entries(labels)
-                    .slice(0, 4)
-                    .map(([key, value]) => ` · ${plain(key, 20)}=${plain(value, 20)}`)}
-                </span>
-              </li>
+            {pool.map((each) => (
+              <Provider key={each.provider} each={each} />
             ))}
           </ul>
         </div>
         {numbers !== undefined && <Numbers name={name} numbers={numbers} />}
       </div>
+    </li>
+  );
+}
+
+function Provider({ each }: { each: ListedProvider }) {
+  const { provider, state, inFlight, maxConcurrent, labels = {} } = each;
+  const [asks, setAsks] = useState(false);
+  const drain = (): void => {
+    setAsks(false);
+    void act("It does not drain", () => client.value.drainProvider(provider));
+  };
+  return (
+    <li>
+      <span class={`dot is-${state}`} />
+      <code>{plain(provider, 24)}</code>
+      <span class="faint grow">
+        {state}, {inFlight} of {maxConcurrent}
+        {Object.entries(labels)
+          .slice(0, 4)
+          .map(([key, value]) => ` · ${plain(key, 20)}=${plain(value, 20)}`)}
+      </span>
+      {asks ? (
+        <span role="group" aria-label={`No new calls for ${plain(provider, 24)}?`}>
+          <button type="button" class="danger small" onClick={drain} ref={(button) => button?.focus()}>
+            No new calls
+          </button>
+          <button type="button" class="quiet small" onClick={() => setAsks(false)}>
+            Leave it
+          </button>
+        </span>
+      ) : (
+        state === "ready" && (
+          <button
+            type="button"
+            class="quiet small"
+            title="No new calls; what it has it finishes"
+            aria-label={`Drain ${plain(provider, 24)}`}
+            onClick={() => setAsks(true)}
+          >
+            Drain
+          </button>
+        )
+      )}
     </li>
   );
 }
