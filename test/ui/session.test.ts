@@ -199,7 +199,7 @@ else {
       );
 
       await say(page, script({ text: "Let me think." }, { stall: 600_000 }));
-      await page.getByText("Let me think.").waitFor();
+      await page.getByText("Let me think.", { exact: true }).waitFor();
       await say(page, "one");
       await button(page, "Edit");
       await page.getByRole("textbox", { name: "Waiting message" }).fill("uno");
@@ -211,7 +211,7 @@ else {
       assert.is(await page.locator(".run-end", { hasText: "Stopped." }).count(), 1);
 
       await say(page, script({ text: "A bad idea." }, { stall: 600_000 }));
-      await page.getByText("A bad idea.").waitFor();
+      await page.getByText("A bad idea.", { exact: true }).waitFor();
       await say(page, "forget that", "rollback");
       await page.getByText("You said “forget that”").waitFor();
       await page.locator(".message", { hasText: "A bad idea." }).getByText("Taken back").first().waitFor();
@@ -257,7 +257,7 @@ else {
       await ann.page.getByLabel("Friday").check();
       await picture(ann.page, "question");
       await button(ann.page, "Answer");
-      await ann.page.getByText("All done.").waitFor();
+      await ann.page.getByText("All done.", { exact: true }).waitFor();
       const cards = ann.page.locator("details.tool");
       await cards.nth(0).locator("summary").click();
       await cards.nth(0).getByText('"paid": { "euros": 100 }').waitFor();
@@ -267,7 +267,7 @@ else {
       assert.match(JSON.stringify(said?.at(-1)), /"how":"card".*"note":"for the ice".*"when":\["Friday"\]/);
 
       await bob.page.getByRole("link", { name: /Bills/ }).click();
-      await bob.page.getByText("All done.").waitFor();
+      await bob.page.getByText("All done.", { exact: true }).waitFor();
       const unread = bob.page.locator(".sessions .unread");
       await bob.page.getByRole("link", { name: "Inbox" }).click();
       await bob.page.getByText("Nothing waits for your answer.").waitFor();
@@ -299,12 +299,23 @@ else {
       await page.getByRole("log").focus();
       await page.keyboard.press("PageUp");
       await page.getByRole("button", { name: "Jump to latest" }).waitFor();
-      const topOf = (): Promise<number> =>
-        page.getByText(line(50)).evaluate((element) => element.getBoundingClientRect().top);
-      const before = await topOf();
+      /** The first paragraph on the screen, or the one that is given, and how far down it is. */
+      const place = (given?: string): Promise<{ text: string; top: number } | undefined> =>
+        page.locator(".scroller").evaluate((box, wanted) => {
+          const edge = box.getBoundingClientRect().top;
+          const found = [...box.querySelectorAll("p")]
+            .map((each) => ({ text: each.textContent, top: each.getBoundingClientRect().top - edge }))
+            .find(({ text, top }) => (wanted === undefined ? top >= 0 : text === wanted));
+          return found;
+        }, given);
+      const before = await place();
       await asked;
       await page.locator(".working").waitFor({ state: "detached" });
-      assert.ok(Math.abs((await topOf()) - before) <= 1, "nothing moved under the reader's eyes");
+      const after = await place(before!.text);
+      assert.ok(
+        Math.abs(after!.top - before!.top) <= 1,
+        `${before!.text} moved by ${after!.top - before!.top}`,
+      );
       await button(page, "Jump to latest");
       await page.getByText(line(159)).waitFor();
       const isAtEnd = (): Promise<boolean> =>
