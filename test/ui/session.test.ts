@@ -59,8 +59,8 @@ else {
         description: "Measures the ice.",
         input: { type: "object" },
         effect: "pure",
-        execute: (_, { progress }) => {
-          progress({ done: "half" });
+        execute: (_, context) => {
+          context.progress({ done: "half" });
           return measured.promise;
         },
       },
