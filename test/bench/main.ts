@@ -12,6 +12,7 @@ import { firstToken } from "./first-token.ts";
 import { idleSessions } from "./idle-sessions.ts";
 import { describeLoad, describeMachine } from "./machine.ts";
 import { model } from "./model.ts";
+import { page } from "./page.ts";
 import { presence } from "./presence.ts";
 import { recovery } from "./recovery.ts";
 import { rowsAsJson, rowTable } from "./report.ts";
@@ -33,7 +34,7 @@ const BENCHES: readonly Bench[] = [
 ];
 
 /** Too long for `full`. */
-const BY_NAME: readonly Bench[] = [soak];
+const BY_NAME: readonly Bench[] = [soak, page];
 
 const USAGE = `usage: npm run bench -- quick|full|NAME… [--samples N] [--json]
 

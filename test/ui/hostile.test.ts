@@ -11,6 +11,7 @@ import { assert, suite } from "../support/suite.ts";
 import { ensureTool } from "../support/tools.ts";
 import { until } from "../support/wait.ts";
 import { picture, TestBrowser, type Page } from "./support/browser.ts";
+import { importMessages } from "./support/long-session.ts";
 
 const MESSAGES = 10_000;
 /** Rows that may exist at once, whatever the session's length: a screen and what is kept around it. */
@@ -141,36 +142,7 @@ else {
     "of a session of ten thousand messages only what is near the screen exists, wherever its reader goes",
     { limitMs: 90_000 },
     async () => {
-      const session = "ses_long";
-      const at = Date.now() - MESSAGES * 1000;
-      const author = { kind: "user" as const, id: "ann", name: "Ann", verified: false };
-      for (let sent = 0; sent < MESSAGES;) {
-        const first =
-          sent === 0
-            ? [{ at, event: { type: "session-created", agent: "demo", owner: "ann" } as const }]
-            : [];
-        const entries = [
-          ...first,
-          ...Array.from({ length: Math.min(990, MESSAGES - sent) }, (_, n) => ({
-            at: at + (sent + n) * 1000,
-            event: {
-              type: "message" as const,
-              message: {
-                id: `msg_${sent + n}`,
-                role: "user" as const,
-                author,
-                parts: [
-                  { type: "text" as const, text: `message ${sent + n}, ${"and more of it ".repeat(n % 12)}` },
-                ],
-              },
-            },
-          })),
-        ];
-        const after = sent === 0 ? 0 : sent + 1;
-        sent += entries.length - first.length;
-        const last = sent >= MESSAGES ? { last: true as const } : {};
-        await client.request("importEntries", { session, after, entries, ...last });
-      }
+      await importMessages(client, "ses_long", MESSAGES);
       const { page, errors, violations } = await browser.open(server.http);
       await page.getByRole("heading", { name: "What shall we do?" }).waitFor();
       const painted = await page.evaluate(async () => {
