@@ -316,6 +316,9 @@ else {
         await page.goto(`${server.http}/#/${view}`);
         await page.getByRole("heading", { level: 1 }).waitFor();
         assert.not.ok(await isWide(), view);
+        await picture(page, `${view}-phone`);
+        await page.getByRole("link", { name: "All sessions" }).click();
+        await page.getByRole("heading", { name: "What shall we do?" }).waitFor();
       }
       assert.equal([...violations, ...errors], []);
       await context.close();

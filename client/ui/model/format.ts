@@ -27,6 +27,7 @@ export function visible(text: string): string {
   );
 }
 
+const HALF_DAY_MS = 43_200_000;
 const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const WHOLE = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
@@ -34,6 +35,10 @@ const WHOLE = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle:
 export function when(at: number, now = Date.now()): string {
   return new Date(at).toDateString() === new Date(now).toDateString() ? TIME.format(at) : DAY.format(at);
 }
+
+/** Until when: of a moment within half a day its time, whatever the day. */
+export const until = (at: number, now = Date.now()): string =>
+  Math.abs(at - now) < HALF_DAY_MS ? TIME.format(at) : when(at, now);
 
 export const timeOf = (at: number): string => TIME.format(at);
 export const wholeTime = (at: number): string => WHOLE.format(at);

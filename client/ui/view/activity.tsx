@@ -8,6 +8,7 @@ import { points, readNumbers, whyNot } from "../model/numbers.ts";
 import { followFrames, isPaused, seen, type Seen } from "../model/tail.ts";
 import { Chart } from "./chart.tsx";
 import { LongText } from "./long-text.tsx";
+import { Pane } from "./pane.tsx";
 
 const ms = (value: number): string => `${value.toFixed(value < 10 ? 1 : 0)} ms`;
 
@@ -16,8 +17,7 @@ export function Activity() {
   useEffect(followFrames, []);
   const all = points.value;
   return (
-    <section class="pane wide">
-      <h1>Activity</h1>
+    <Pane title="Activity" isWide>
       {whyNot.value !== undefined && (
         <p class="bad" role="status">
           No charts: {whyNot.value}.
@@ -36,7 +36,7 @@ export function Activity() {
         <Chart title="Time of a commit" values={all.map(({ commitMs }) => commitMs)} format={ms} />
       </div>
       <Tail />
-    </section>
+    </Pane>
   );
 }
 

@@ -5,13 +5,13 @@
 import { plain } from "../model/format.ts";
 import { linkTo } from "../model/route.ts";
 import { inbox, isListed } from "../model/sessions.ts";
+import { Pane } from "./pane.tsx";
 import { RequestForm } from "./request.tsx";
 
 export function Inbox() {
   const open = inbox.value;
   return (
-    <section class="pane">
-      <h1>Inbox</h1>
+    <Pane title="Inbox">
       {open.length === 0 && (
         <p class="faint">{isListed.value ? "Nothing waits for your answer." : "Loading…"}</p>
       )}
@@ -36,6 +36,6 @@ export function Inbox() {
           );
         })}
       </ul>
-    </section>
+    </Pane>
   );
 }

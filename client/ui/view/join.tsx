@@ -6,6 +6,7 @@ import { useEffect, useState } from "preact/hooks";
 import { ProtocolError } from "../../index.ts";
 import { client } from "../model/link.ts";
 import { linkTo } from "../model/route.ts";
+import { Pane } from "./pane.tsx";
 
 export function Join({ token }: { token: string }) {
   const [problem, setProblem] = useState<string>();
@@ -20,9 +21,8 @@ export function Join({ token }: { token: string }) {
     );
   }, [token]);
   return (
-    <section class="pane">
-      <h1>Invitation</h1>
+    <Pane title="Invitation">
       <p role="status">{problem ?? "Joining…"}</p>
-    </section>
+    </Pane>
   );
 }

@@ -6,7 +6,7 @@ import { useId, useState } from "preact/hooks";
 import type { JsonValue, OpenRequest, Question } from "../../index.ts";
 import { act } from "../model/acts.ts";
 import { textsOf } from "../model/form.ts";
-import { plain, plural, when } from "../model/format.ts";
+import { plain, plural, until } from "../model/format.ts";
 import { client, user } from "../model/link.ts";
 import type { OpenSession } from "../model/session.ts";
 import { LongText } from "./long-text.tsx";
@@ -58,7 +58,7 @@ export function RequestForm({
         {request.kind === "approval" ? "May this call be made?" : "The agent asks:"}{" "}
         <span class="faint">
           {count > 1 && `${given} of ${count} have approved · `}
-          until {when(request.expiresAt)}
+          until {until(request.expiresAt)}
         </span>
       </p>
       {!may ? (

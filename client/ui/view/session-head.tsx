@@ -14,6 +14,7 @@ import { lookOf } from "../model/sessions.ts";
 import { Avatar } from "./avatar.tsx";
 import { Icon } from "./icons.tsx";
 import { Members } from "./members.tsx";
+import { Back } from "./pane.tsx";
 import { mayTakePart } from "./rights.ts";
 import { stateWords, titleOf } from "./sidebar.tsx";
 
@@ -38,9 +39,7 @@ export function SessionHead({ session }: { session: OpenSession }) {
         if (event.key === "Escape") setShows(undefined);
       }}
     >
-      <a class="back button quiet small" href="#/" aria-label="All sessions">
-        <Icon name="back" />
-      </a>
+      <Back />
       {isNaming ? (
         <form class="grow" onSubmit={(event) => void rename(event)}>
           <input
@@ -61,8 +60,10 @@ export function SessionHead({ session }: { session: OpenSession }) {
           </h1>
           <p class="faint">
             <span class={`state is-${lookOf(info)}`} aria-hidden="true" />
-            {plain(info.agent, 40)} · {stateWords(info)}
-            {info.usage !== undefined && <> · {usageWords(info.usage)}</>}
+            <span>
+              {plain(info.agent, 40)} · {stateWords(info)}
+              {info.usage !== undefined && <> · {usageWords(info.usage)}</>}
+            </span>
           </p>
         </div>
       )}

@@ -11,6 +11,7 @@ import { sending } from "../model/sends.ts";
 import type { OpenSession } from "../model/session.ts";
 import { Composer } from "./composer.tsx";
 import { Message } from "./message.tsx";
+import { Pane } from "./pane.tsx";
 import { Queue } from "./queue.tsx";
 import { OpenRequests } from "./request.tsx";
 import { RunEnd, Working, type End } from "./run.tsx";
@@ -32,13 +33,12 @@ export function Session({ session }: { session: OpenSession }) {
   if (problem !== undefined && state === undefined) {
     const isGone = problem.code === "not-found";
     return (
-      <section class="pane">
-        <h1>{isGone ? "There is no such session" : "This session cannot be shown"}</h1>
+      <Pane title={isGone ? "There is no such session" : "This session cannot be shown"}>
         <p>{isGone ? "It was deleted, or is not yours to see." : problem.message}</p>
         <p>
           <a href="#/">Back to your sessions</a>
         </p>
-      </section>
+      </Pane>
     );
   }
   return (

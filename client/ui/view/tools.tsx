@@ -8,6 +8,7 @@ import { act } from "../model/acts.ts";
 import { count, duration, plain, plural } from "../model/format.ts";
 import { client, isOnline } from "../model/link.ts";
 import { readNumbers, toolNumbers, whyNot, type ToolNumbers } from "../model/numbers.ts";
+import { Pane } from "./pane.tsx";
 
 const EVERY_MS = 2000;
 
@@ -32,8 +33,7 @@ export function Tools() {
     };
   }, []);
   return (
-    <section class="pane wide">
-      <h1>Tools</h1>
+    <Pane title="Tools" isWide>
       {whyNot.value !== undefined && (
         <p class="faint" role="status">
           No times of calls: {whyNot.value}.
@@ -50,7 +50,7 @@ export function Tools() {
           ))}
         </ul>
       )}
-    </section>
+    </Pane>
   );
 }
 
