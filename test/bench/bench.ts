@@ -8,11 +8,23 @@
  * `goal`: what we want, see `better`; null for a figure that has none.
  */
 export interface Row {
+  /** Where it stands in a chart of growth; such a row is no figure that has a goal. */
+  readonly chart?: ChartPoint;
   readonly name: string;
   readonly ratio: number;
   readonly goal: number | null;
   readonly better: "lower" | "higher";
   readonly interval: readonly [number, number];
+}
+
+/** `name` of the chart, what its axes are called, and of which line the point is. */
+export interface ChartPoint {
+  readonly name: string;
+  readonly title: string;
+  readonly x: number;
+  readonly xs: string;
+  readonly ys: string;
+  readonly series: string;
 }
 
 /** How thorough: `quick` proves that it runs, `normal` measures, `full` narrows the intervals. */

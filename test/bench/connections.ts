@@ -89,7 +89,7 @@ async function beside(
       return { name: kind, slice };
     };
     const subjects = await Promise.all([make("haulout"), make("socket.io", recovery ? "recovery" : "no")]);
-    const taken = await interleave(subjects, groups, 1);
+    const taken = await interleave(subjects, groups, 1, options.size !== "quick");
     options.say(
       table(
         [`${what}: µs of CPU each`, "slices", "p25", "p50", "p75"],

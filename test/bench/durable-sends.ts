@@ -38,12 +38,17 @@ export const durableSends: Bench = {
   async run(options) {
     const sessions = options.size === "quick" ? 100 : 1000;
     const each = options.size === "quick" ? 2 : 5;
-    const groups = Math.max(2, Math.ceil(samplesOf(options, { quick: 4, normal: 16, full: 40 }) / 2));
+    const groups = Math.max(1, Math.ceil(samplesOf(options, { quick: 4, normal: 16, full: 40 }) / 2));
     const engine = await engineSubject(sessions, each);
     const store = await storeSubject(sessions, each);
     const runtime = await runtimeSubject(sessions, each);
     try {
-      const taken = await interleave([engine.subject, store.subject, runtime.subject], groups, 1);
+      const taken = await interleave(
+        [engine.subject, store.subject, runtime.subject],
+        groups,
+        1,
+        options.size !== "quick",
+      );
       return report(taken, sessions * each, options);
     } finally {
       await engine.close();

@@ -35,7 +35,7 @@ export const firstToken: Bench = {
         await serverSubject("memory", memory, ends),
         await serverSubject("embedded", embedded, ends),
       ];
-      return report(await interleave(subjects, groups, perSlice), options);
+      return report(await interleave(subjects, groups, perSlice, options.size !== "quick"), options);
     } finally {
       for (const end of ends) end();
       await Promise.all(running.map((each) => each.stop()));

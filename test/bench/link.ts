@@ -2,6 +2,7 @@
  * A bare client for benches: a `ws` socket, the codec, and callbacks. Owns connecting, hello and matching answers, with
  * as little around a frame as can be, so that what is measured is the server. Never reconnects.
  */
+import type { Socket } from "node:net";
 import { WebSocket } from "ws";
 import { decodeTrusted, encodeFrame } from "../../protocol/codec.ts";
 import { scanMsgpack } from "../../protocol/scan.ts";
@@ -66,6 +67,12 @@ export class Link {
 
   close(): void {
     this.#socket.terminate();
+  }
+
+  /** Bytes that came so far, with the heads of WebSocket. */
+  get bytesRead(): number {
+    // No public way leads to the socket under a WebSocket.
+    return (this.#socket as unknown as { readonly _socket: Socket })._socket.bytesRead;
   }
 
   /** Whether what comes is taken; what is not waits in the system. */

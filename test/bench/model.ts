@@ -49,7 +49,7 @@ export const model: Bench = {
         for await (const part of adapted.stream(REQUEST, signal)) void part;
       }),
     ];
-    return report(await interleave(subjects, groups, PER_SLICE), options);
+    return report(await interleave(subjects, groups, PER_SLICE, options.size !== "quick"), options);
   },
 };
 

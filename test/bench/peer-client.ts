@@ -11,7 +11,10 @@ import { MESSAGE, PIECE } from "./peer-shape.ts";
 import { answerLines } from "./side.ts";
 
 interface Client {
+  /** Instead of the room before. */
   join(room: string): Promise<void>;
+  /** Besides the rooms before. */
+  also(room: string): Promise<void>;
   /** Makes the room one in which a send is taken and nothing more. */
   prepare(): Promise<void>;
   send(): Promise<void>;
@@ -19,6 +22,8 @@ interface Client {
   again(): Promise<Client>;
   close(): void;
   reading: boolean;
+  /** Takes a session from its first entry, so many of them, and answers the bytes that came; of a plain server, bytes. */
+  replay?(session: string, count: number): Promise<number>;
 }
 
 /** Text that came, in UTF-16 units; for the plain server bytes. */
@@ -28,23 +33,41 @@ async function haulout(url: string): Promise<Client> {
   const link = await Link.open(url.replace("http", "ws") + "/ws");
   let session = "";
   let position = { epoch: 0, seq: 0 };
-  let onEvent = (_type: string): void => undefined;
+  let onEvent = (_type: string): unknown => undefined;
+  let onLive = (): void => undefined;
   link.onFrame = (frame) => {
     if (frame["type"] === "delta") received += (frame["text"] as string).length;
     else if (frame["type"] === "event") {
       position = { epoch: frame["epoch"], seq: frame["seq"] };
       onEvent(frame["event"].type);
-    }
+    } else if (frame["type"] === "live") onLive();
   };
   const attach = async (after?: typeof position): Promise<void> => {
     const ok = await link.request({ type: "attach", session, ...(after === undefined ? {} : { after }) });
     position = { epoch: ok["epoch"], seq: ok["head"] };
   };
+  const join = async (room: string): Promise<void> => {
+    session = room;
+    await attach();
+  };
   const client: Client & { resume(id: string, after: typeof position): Promise<void> } = {
     async join(room) {
       if (session !== "") await link.request({ type: "detach", session });
-      session = room;
-      await attach();
+      await join(room);
+    },
+    also: join,
+    async replay(id, count) {
+      const before = link.bytesRead;
+      let events = 0;
+      const done = new Promise<void>((resolve) => {
+        onEvent = () => ++events;
+        onLive = resolve;
+      });
+      await link.request({ type: "attach", session: id, after: { epoch: 0, seq: 0 } });
+      await done;
+      if (events !== count) throw new Error(`${events} of ${count} entries came`);
+      await link.request({ type: "detach", session: id });
+      return link.bytesRead - before;
     },
     async prepare() {
       const waits = new Promise<void>((resolve) => {
@@ -82,6 +105,7 @@ async function socketIo(url: string, before?: IoLink): Promise<Client> {
   };
   return {
     join: (room) => link.request("join", room),
+    also: (room) => link.request("join", room),
     prepare: () => Promise.resolve(),
     send: () => link.request("send", { key: newId("key"), mode: "queue", content: MESSAGE }),
     again: () => socketIo(url, link),
@@ -97,10 +121,23 @@ async function plain(url: string): Promise<Client> {
   const socket = await new Promise<Socket>((resolve) => {
     const opened = connect(Number(port), "127.0.0.1", () => resolve(opened));
   });
-  socket.on("data", (data) => (received += data.length));
+  let onData = (_bytes: number): void => undefined;
+  socket.on("data", (data) => {
+    received += data.length;
+    onData(data.length);
+  });
   const nothing = (): Promise<void> => Promise.resolve();
   return {
     join: nothing,
+    also: nothing,
+    replay: (_session, count) =>
+      new Promise((resolve) => {
+        let left = count;
+        onData = (bytes) => {
+          left -= bytes;
+          if (left <= 0) resolve(count);
+        };
+      }),
     prepare: nothing,
     send: nothing,
     again: () => plain(url),
@@ -141,6 +178,14 @@ answerLines({
     const names = rooms.split(",");
     return inGroups(clients, (client, at) => client.join(names[at % names.length]!));
   },
+  /** Every room has one client, and the clients have as many rooms as each other. */
+  async spread([rooms = ""]) {
+    const names = rooms.split(",");
+    if (names.length < clients.length) await inGroups(clients, (client) => client.also(names[0]!));
+    else await inGroups(names, (name, at) => clients[at % clients.length]!.also(name));
+  },
+  /** The first client reads a session from its first entry. */
+  replay: ([session = "", count]) => clients[0]!.replay!(session, Number(count)),
   prepare: () => inGroups(clients, (client) => client.prepare()),
   /** Each client so many, so many in flight. */
   async send([count, inFlight]) {

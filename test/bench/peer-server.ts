@@ -15,8 +15,8 @@ import { writeLongSession } from "../support/long-log.ts";
 import { answerLines, cpu, resident, type Commands } from "./side.ts";
 import { PIECE } from "./peer-shape.ts";
 
-/** Sends a piece of text to everybody in a room, and answers how many that is. */
-type Say = () => number;
+/** Sends text to everybody in a room, and answers how many that is. */
+type Say = (text: string) => number;
 
 interface Peer {
   readonly port: number;
@@ -24,8 +24,12 @@ interface Peer {
   rooms(count: number): Promise<string[]>;
   /** Ways to speak to the rooms, the last ones that were made. */
   says(): Say[];
-  /** Writes a session of so many turns, for what the store holds of it. */
-  fill?(turns: number): Promise<unknown>;
+  /** Writes a session of so many turns; answers its id and its head. */
+  fill?(turns: number): Promise<readonly (string | number)[]>;
+  /** Bytes that wait for readers. */
+  queued?(): number;
+  /** Writes so many bytes to everybody. */
+  pour?(bytes: number): Promise<void>;
 }
 
 async function haulout(coalesceMs: number): Promise<Peer> {
@@ -52,9 +56,13 @@ async function haulout(coalesceMs: number): Promise<Peer> {
         const message = newId("msg");
         feed.begin("run", message, { part: 0, kind: "text" });
         const readers = feed.subscribers;
-        return () => (feed.say(message, 0, PIECE), readers);
+        return (text) => (feed.say(message, 0, text), readers);
       }),
-    fill: (turns) => writeLongSession(server.runtime.store, turns),
+    async fill(turns) {
+      const { id, head } = await writeLongSession(server.runtime.store, turns);
+      return [id, head];
+    },
+    queued: () => server.connections.totals.queuedBytes,
   };
 }
 
@@ -85,9 +93,9 @@ async function socketIo(): Promise<Peer> {
         const message = newId("msg");
         const readers = server.sockets.adapter.rooms.get(room)?.size ?? 0;
         let offset = 0;
-        return () => {
-          server.to(room).emit("delta", { channel: 1, message, part: 0, offset, text: PIECE });
-          offset += PIECE.length;
+        return (text) => {
+          server.to(room).emit("delta", { channel: 1, message, part: 0, offset, text });
+          offset += text.length;
           return readers;
         };
       }),
@@ -115,6 +123,12 @@ async function plain(): Promise<Peer> {
         return sockets.size;
       },
     ],
+    async pour(bytes) {
+      const page = Buffer.alloc(64 * 1024, payload);
+      for (let left = bytes; left > 0; left -= page.length) {
+        for (const socket of sockets) if (!socket.write(page.subarray(0, left))) await once(socket, "drain");
+      }
+    },
   };
 }
 
@@ -123,8 +137,15 @@ const peer = await (kind === "haulout" ? haulout(Number(more)) : kind === "socke
 
 const commands: Commands = {
   rooms: ([count]) => peer.rooms(Number(count)).then((rooms) => rooms.join(",")),
-  /** So many turns, with so many pieces each, so many ms apart: what is late is dropped, never caught up with. */
-  async fan([turns, pieces, everyMs]) {
+  fill: ([turns]) => peer.fill?.(Number(turns)),
+  pour: ([bytes]) => peer.pour?.(Number(bytes)),
+  queued: () => peer.queued?.(),
+  /**
+   * So many turns, with so many texts each, so many ms apart: what is late is dropped, never caught up with. A text is one
+   * piece unless told; what it answers is in pieces.
+   */
+  async fan([turns, texts, everyMs, length = "1"]) {
+    const text = PIECE.repeat(Number(length));
     const says = peer.says();
     // Beginning to speak is not what is measured.
     await sleep(20);
@@ -132,16 +153,13 @@ const commands: Commands = {
     let sent = 0;
     let due = performance.now();
     for (let turn = 0; turn < Number(turns); turn++) {
-      for (let piece = 0; piece < Number(pieces); piece++) for (const say of says) sent += say();
+      for (let at = 0; at < Number(texts); at++) for (const say of says) sent += say(text) * Number(length);
       due = Math.max(due + Number(everyMs), performance.now());
       await sleep(Math.max(0, due - performance.now()));
     }
     // What waits to be merged belongs to it.
     await sleep(80);
     return [sent, cpu() - before];
-  },
-  async fill([turns]) {
-    await peer.fill?.(Number(turns));
   },
   cpu: () => cpu(),
   rss: () => resident(),

@@ -7,11 +7,13 @@ import { Side } from "./side.ts";
 export interface Peers {
   readonly server: Side;
   readonly clients: Side;
+  /** Of the server, with http. */
+  readonly url: string;
 }
 
 /** `more`: what peer-server.ts takes after its kind. */
 export async function startPeers(
-  kind: "haulout" | "socket.io",
+  kind: "haulout" | "socket.io" | "plain",
   started: Side[],
   ...more: readonly string[]
 ): Promise<Peers> {
@@ -21,7 +23,7 @@ export async function startPeers(
   const clients = Side.start("peer-client.ts", kind, url);
   started.push(clients);
   await clients.child.waitForLine(/^ready$/, 60_000);
-  return { server, clients };
+  return { server, clients, url };
 }
 
 /** µs of the server's processor time while something is done. */

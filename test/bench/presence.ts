@@ -3,11 +3,10 @@
  * answered until every watcher that is there has been told how it stands now; beside what is promised, 2 s. Also the CPU
  * that the server takes for it. A watcher that is never told fails the bench.
  */
-import { readFileSync } from "node:fs";
 import { samplesOf } from "./bench.ts";
 import type { Bench, BenchOptions, Row } from "./bench.ts";
 import { Link, type Frame } from "./link.ts";
-import { startHaulout } from "./processes.ts";
+import { cpuMs, startHaulout } from "./processes.ts";
 import { table } from "./report.ts";
 import { median, ratioOf } from "./stats.ts";
 
@@ -16,8 +15,6 @@ const LIMIT_MS = 60_000;
 const TYPING = 20;
 /** Connecting at once, so that what is measured is not the accept queue. */
 const BATCH = 50;
-/** Of a second of a process, as /proc counts them. */
-const TICKS = 100;
 
 interface Phase {
   readonly ms: number;
@@ -30,7 +27,7 @@ export const presence: Bench = {
   about: "watchers of one session join, type and leave: until all have been told",
   async run(options) {
     const watchers = options.size === "quick" ? 110 : 1000;
-    const count = Math.max(2, samplesOf(options, { quick: 2, normal: 5, full: 10 }));
+    const count = Math.max(1, samplesOf(options, { quick: 1, normal: 5, full: 10 }));
     const samples: Sample[] = [];
     for (let at = 0; at < count; at++) samples.push(await visit(watchers));
     return report(samples, watchers, options);
@@ -112,12 +109,6 @@ async function visit(count: number): Promise<Sample> {
     for (const { link } of watchers) link.close();
     await server.kill();
   }
-}
-
-/** User and system time of a process. */
-function cpuMs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)!.split(" ");
-  return ((Number(fields[11]) + Number(fields[12])) * 1000) / TICKS;
 }
 
 function report(samples: readonly Sample[], watchers: number, { say }: BenchOptions): Row[] {

@@ -2,8 +2,25 @@
  * The processes under measurement: a Haulout server as `haulout serve` runs it, and a plain `ws` echo server beside it.
  * Owns starting and stopping them; both are killed with the bench. Never a measurement.
  */
+import { readFileSync, readdirSync } from "node:fs";
 import { compiled } from "../support/root.ts";
 import { spawnNode, temporaryDirectory } from "../support/process.ts";
+
+/** ms of processor time that each thread of a process has used, user and system. */
+export function cpuByThread(pid: number): Map<number, number> {
+  const threads = readdirSync(`/proc/${pid}/task`).map(Number);
+  return new Map(
+    threads.map((thread) => {
+      const [nanoseconds] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ");
+      return [thread, Number(nanoseconds) / 1e6];
+    }),
+  );
+}
+
+/** The same of all threads together. */
+export function cpuMs(pid: number): number {
+  return [...cpuByThread(pid).values()].reduce((sum, ms) => sum + ms, 0);
+}
 
 export interface Running {
   readonly pid: number;

@@ -36,7 +36,7 @@ export const recovery: Bench = {
   async run(options) {
     const sessions = options.size === "quick" ? 50 : 1000;
     const clients = options.size === "quick" ? 10 : CLIENTS;
-    const count = Math.max(2, samplesOf(options, { quick: 2, normal: 5, full: 15 }));
+    const count = Math.max(1, samplesOf(options, { quick: 1, normal: 5, full: 15 }));
     const samples: Sample[] = [];
     for (let at = 0; at < count; at++) samples.push(await restart(sessions, clients));
     return report(samples, sessions, clients, options);

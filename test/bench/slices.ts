@@ -9,14 +9,18 @@ export interface Subject {
   slice(count: number): Promise<number[]>;
 }
 
-/** For each subject its samples by group; a group is one A B C C B A. The first group warms up and is thrown away. */
+/**
+ * For each subject its samples by group; a group is one A B C C B A. The first group warms up and is thrown away, unless
+ * it is not about the figures.
+ */
 export async function interleave(
   subjects: readonly Subject[],
   groups: number,
   perSlice: number,
+  warmUp = true,
 ): Promise<Map<string, number[][]>> {
   const taken = new Map<string, number[][]>(subjects.map(({ name }) => [name, []]));
-  for (let group = 0; group <= groups; group++) {
+  for (let group = warmUp ? 0 : 1; group <= groups; group++) {
     const samples = new Map<string, number[]>(subjects.map(({ name }) => [name, []]));
     for (const subject of [...subjects, ...subjects.toReversed()]) {
       samples.get(subject.name)!.push(...(await subject.slice(perSlice)));

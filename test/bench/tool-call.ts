@@ -26,14 +26,14 @@ export const toolCall: Bench = {
   about: "server CPU per tool call, beside Socket.IO's emitWithAck and HTTP POST",
   async run(options) {
     const bursts = options.size === "quick" ? 1 : BURSTS;
-    const groups = Math.max(2, Math.ceil(samplesOf(options, { quick: 4, normal: 40, full: 160 }) / 2));
+    const groups = Math.max(1, Math.ceil(samplesOf(options, { quick: 4, normal: 40, full: 160 }) / 2));
     const running: TestProcess[] = [];
     try {
       const subjects: Subject[] = [];
       for (const kind of KINDS) subjects.push(await start(kind, bursts, running));
       // Compilers need more than one slice.
       if (options.size !== "quick") for (const subject of subjects) await subject.slice(8);
-      return report(await interleave(subjects, groups, 1), bursts, options);
+      return report(await interleave(subjects, groups, 1, options.size !== "quick"), bursts, options);
     } finally {
       for (const child of running) child.kill("SIGKILL");
       await Promise.all(running.map(({ exited }) => exited));

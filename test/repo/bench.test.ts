@@ -3,9 +3,13 @@
  * documented shape. Also the statistics on numbers whose answer is known. No time is asserted: this is no measurement.
  * limit: 300 s
  */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { compiled } from "../support/root.ts";
-import { spawnNode } from "../support/process.ts";
+import { spawnNode, temporaryDirectory } from "../support/process.ts";
 import { assert, suite } from "../support/suite.ts";
+import type { Row } from "../bench/bench.ts";
+import { writeCharts } from "../bench/chart.ts";
 import { rowsAsJson, table } from "../bench/report.ts";
 import { interleave } from "../bench/slices.ts";
 import { quantile, ratioOf } from "../bench/stats.ts";
@@ -21,7 +25,8 @@ async function bench(
 }
 
 test("quick runs every bench and ends with rows as JSON", { limitMs: 240_000 }, async () => {
-  const { code, out, err } = await bench("quick", "--samples", "2", "--json");
+  const charts = temporaryDirectory();
+  const { code, out, err } = await bench("quick", "--samples", "2", "--charts", charts, "--json");
   assert.is(code, 0, err);
   const last = JSON.parse(out.at(-1) ?? "");
   assert.equal(Object.keys(last), ["rows"]);
@@ -49,6 +54,11 @@ test("quick runs every bench and ends with rows as JSON", { limitMs: 240_000 }, 
     "recovery",
     "presence",
     "search",
+    "replay",
+    "slow-readers",
+    "long-session",
+    "threads",
+    "growth",
   ]) {
     assert.ok(
       last.rows.some((row: { name: string }) => row.name.startsWith(name)),
@@ -57,6 +67,33 @@ test("quick runs every bench and ends with rows as JSON", { limitMs: 240_000 }, 
   }
   assert.match(out.join("\n"), /node v\d+.*\n.*data in/);
   assert.match(out.join("\n"), /load [\d.]+/);
+  assert.equal(readdirSync(charts).toSorted(), ["growth-clients.svg", "growth-log.svg", "ratios.svg"]);
+});
+
+test("a chart shows each row's own figure, and where it was measured", () => {
+  const folder = temporaryDirectory();
+  const row = { name: "x", ratio: 0.25, goal: 0.5, better: "lower", interval: [0.2, 0.3] } as const;
+  const point = (x: number, ratio: number): Row => ({
+    ...row,
+    ratio,
+    goal: null,
+    chart: { name: "clients", title: "More clients", x, xs: "clients", ys: "µs", series: "Haulout" },
+  });
+  const files = writeCharts(
+    folder,
+    [row, point(1, 30), point(10, 7.5), point(100, 4)],
+    ["2 × Some <processor>"],
+  );
+  assert.equal(files, ["growth-clients.svg", "ratios.svg"]);
+  const [growth = "", ratios = ""] = files.map((file) => readFileSync(join(folder, file), "utf8"));
+  assert.equal(
+    [...growth.matchAll(/<title>(.*?)<\/title>/g)].map(([, value]) => value),
+    ["30", "7.5", "4"],
+  );
+  assert.match(growth, /More clients[\s\S]*>Haulout<[\s\S]*2 × Some &lt;processor>/);
+  const xs = [...growth.matchAll(/cx="([\d.]+)"/g)].map(([, x]) => Number(x));
+  assert.ok(Math.abs(xs[1]! - xs[0]! - (xs[2]! - xs[1]!)) < 0.2, "powers of ten are as far from each other");
+  assert.match(ratios, />0\.25 \(≤ 0\.5\)</);
 });
 
 test("what cannot be run is told, with the names that can", async () => {
