@@ -128,6 +128,8 @@ export const toolPart = z.object({
   durationMs: milliseconds.optional(),
   attempt: z.int().min(1).optional(),
   provider: id.optional(),
+  /** The session in which another agent does what the call asks for. */
+  child: sessionId.optional(),
   truncated: z.literal(true).optional(),
 });
 export type TextPart = z.infer<typeof textPart>;
@@ -247,6 +249,21 @@ export const runReason = z.enum([
 ]);
 export type RunReason = z.infer<typeof runReason>;
 
+/**
+ * Where a session was made in which an agent does another's task: the open call, by the agent that gave it. `input`: the
+ * task; `depth`: 1 below a session that people made; `deadlineAt`: when the time of the run is over that waits for it.
+ */
+export const parentLink = z.object({
+  session: sessionId,
+  run: id,
+  call: id,
+  agent: id,
+  input: id,
+  depth: z.int().min(1),
+  deadlineAt: milliseconds,
+});
+export type ParentLink = z.infer<typeof parentLink>;
+
 export const sessionStatus = z.enum(["idle", "running", "waiting", "closed"]);
 
 /** How a session stands, as lists and snapshots show it. Metadata over 4 KiB is left out of lists. */
@@ -268,6 +285,7 @@ export const sessionInfo = z.object({
   /** How the last run ended that failed, until the next one begins. */
   failed: runReason.optional(),
   forkedFrom: z.object({ session: sessionId, at: seq }).optional(),
+  parent: parentLink.optional(),
   /** Of all its models since it began; absent: nothing yet. */
   usage: usage.optional(),
 });

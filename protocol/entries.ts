@@ -20,6 +20,7 @@ import {
   milliseconds,
   openInvite,
   outcome,
+  parentLink,
   role,
   runReason,
   sendMode,
@@ -42,6 +43,8 @@ export const entryBodies = {
     metadata: json.optional(),
     key: id.optional(),
     forkedFrom: z.object({ session: sessionId, at: seq }).optional(),
+    parent: parentLink.optional(),
+    members: z.record(z.string(), role).optional(),
   }),
   "session-updated": z.object({
     type: z.literal("session-updated"),
@@ -102,6 +105,7 @@ export const entryBodies = {
   }),
   "tool-accepted": z.object({ type: z.literal("tool-accepted"), call: id, attempt }),
   "tool-lost": z.object({ type: z.literal("tool-lost"), call: id, attempt, cause: z.string() }),
+  "tool-delegated": z.object({ type: z.literal("tool-delegated"), call: id, child: sessionId }),
   "tool-result": z.object({
     type: z.literal("tool-result"),
     call: id,
@@ -110,6 +114,7 @@ export const entryBodies = {
     output: json.optional(),
     error: callError.optional(),
     durationMs: z.int().min(0),
+    usage: usage.optional(),
   }),
   "tool-audit": z.object({ type: z.literal("tool-audit"), call: id, attempt: z.int(), verdict }),
   "request-opened": z.object({

@@ -28,6 +28,7 @@ export const sessionFilter = z.object({
   state: sessionStatus.optional(),
   labels: labels.optional(),
   text: z.string().max(256).optional(),
+  parent: sessionId.optional(),
 });
 export type SessionFilter = z.infer<typeof sessionFilter>;
 
@@ -68,6 +69,7 @@ export const listedAgent = z.object({
   tools: z.array(z.string()),
   /** By `putAgent`, so that it can be replaced and removed. */
   put: z.literal(true).optional(),
+  members: z.array(id).optional(),
 });
 /** One of those who offer a tool; its calls in flight are those of all its tools. */
 export const listedProvider = z.object({

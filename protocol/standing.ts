@@ -19,6 +19,7 @@ import {
   floor,
   sendMode,
   seq,
+  sessionId,
   sessionInfo,
   usage,
 } from "./content.ts";
@@ -72,6 +73,7 @@ export const openCall = z.object({
   effect: effect.optional(),
   deadlineAt: milliseconds.optional(),
   allowedAt: milliseconds.optional(),
+  child: sessionId.optional(),
 });
 export const openRequest = z.object({
   request: id,

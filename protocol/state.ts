@@ -55,11 +55,12 @@ function created(entry: EventFrame): SessionState {
   if (body.title !== undefined) session.title = body.title;
   if (body.metadata !== undefined) session.metadata = body.metadata;
   if (body.forkedFrom !== undefined) session.forkedFrom = body.forkedFrom;
+  if (body.parent !== undefined) session.parent = body.parent;
   return {
     session,
     epoch: entry.epoch,
     seq: entry.seq,
-    members: { [body.owner]: "owner" },
+    members: { ...body.members, [body.owner]: "owner" },
     queue: [],
     calls: [],
     requests: [],
@@ -148,10 +149,15 @@ function applied(state: SessionState, entry: EventFrame, body: EntryBody): Sessi
       return withCall(state, body.call, (call) => ({ ...call, state: "accepted" }));
     case "tool-lost":
       return withCall(state, body.call, (call) => ({ ...call, state: "lost" }));
+    case "tool-delegated": {
+      const { child } = body;
+      const next = withToolPart(state, body.call, (part) => ({ ...part, child }));
+      return withCall(next, body.call, (call) => ({ ...call, state: "dispatched", child }));
+    }
     case "tool-result": {
       const ok = body.outcome === "ok";
       const denied = body.outcome === "denied" || body.outcome === "approval-expired";
-      const next = withToolPart(state, body.call, (part) => ({
+      const next = withToolPart(spent(state, body.usage), body.call, (part) => ({
         ...part,
         state: ok ? "output-available" : denied ? "output-denied" : "output-error",
         ...(body.output === undefined ? {} : { output: body.output }),

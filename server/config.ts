@@ -42,6 +42,13 @@ const file = z.strictObject({
     .array(agentDefinition)
     .min(1)
     .refine((agents) => unique(agents.map(({ name }) => name)), "two agents have the same name")
+    .superRefine((agents, context) => {
+      const names = agents.map(({ name }) => name);
+      for (const [at, { members }] of agents.entries())
+        for (const [index, member] of members.entries())
+          if (!names.includes(member))
+            context.addIssue({ code: "custom", path: [at, "members", index], message: `no agent ${member}` });
+    })
     .optional(),
   /** Access to model providers, by name. */
   models: z.record(z.string(), z.record(z.string(), json)).default({}),

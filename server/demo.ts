@@ -1,6 +1,7 @@
 /**
  * What a server offers when nobody configured it: one agent on the scripted model with two in-process tools, and the
- * built-in one that asks people. Owns those three definitions; never anything that another part depends on.
+ * built-in ones: it asks people, and gives tasks to itself. Owns these definitions; never anything that another part
+ * depends on.
  */
 import { randomInt } from "node:crypto";
 import type { AgentOptions } from "./agent/agent.ts";
@@ -11,6 +12,7 @@ export const demoAgent: AgentOptions = {
   description: "Plays scripts and quotes what you say; no language model.",
   model: "scripted",
   tools: ["*", "ask"],
+  members: ["demo"],
 };
 
 export const demoHook: Hook = {

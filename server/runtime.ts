@@ -11,14 +11,11 @@ import type { OpenRun, SessionState } from "../protocol/frames.ts";
 import { newId } from "../protocol/ids.ts";
 import type { Agent, AgentOptions } from "./agent/agent.ts";
 import { composeHooks, type AgentEvent, type ComposedHook, type Hook } from "./hook.ts";
-import { FileGuard } from "./model/addresses.ts";
-import { guarded } from "./model/guarded.ts";
-import { chooseModels } from "./model/fallback.ts";
 import type { Model } from "./model/model.ts";
-import { priced } from "./model/prices.ts";
 import { silentLog, type Log } from "./observe/log.ts";
 import { checkContent, embedder, lastOf, Readers, type AgentResponse, type ReadEvent } from "./reader.ts";
 import { AgentRegistry } from "./runtime/agents.ts";
+import { servedModels } from "./runtime/models.ts";
 import type { RuntimeOptions } from "./runtime/options.ts";
 import type { Caller } from "./session/access.ts";
 import * as commands from "./session/commands.ts";
@@ -38,6 +35,7 @@ import { retry } from "./session/retry.ts";
 import type { SessionServices, SessionView } from "./session/services.ts";
 import type { Session } from "./session/session.ts";
 import { Spending } from "./session/spending.ts";
+import { TaskKeeper } from "./session/tasks.ts";
 import { Unheard } from "./session/unheard.ts";
 import { Watches } from "./session/watches.ts";
 import { CommitQueue } from "./store/commit.ts";
@@ -69,6 +67,7 @@ export class Runtime {
   readonly #local = new LocalHost();
   readonly #deadlines: Deadlines;
   readonly #services: SessionServices;
+  readonly #tasks: TaskKeeper;
   readonly #membership: Membership;
   readonly #retention: Retention | undefined;
   readonly watches: Watches;
@@ -97,8 +96,6 @@ export class Runtime {
     this.#local.connect(this.router);
     this.gate = new RunGate(options);
     this.spending = new Spending(this.store, options.budgets ?? {}, now);
-    const choose = chooseModels((name) => options.models?.(name) ?? this.model);
-    const files = new FileGuard(options);
     this.definitions = new AgentRegistry({
       store: this.store,
       log: this.log,
@@ -107,6 +104,7 @@ export class Runtime {
       problem: options.modelProblem ?? (() => undefined),
       inUse: () => this.registry.definitionsInUse(),
     });
+    this.#tasks = new TaskKeeper(() => ({ ...this.#services, registry: this.registry }), options);
     const services: SessionServices = (this.#services = {
       gate: this.gate,
       quota: new SessionQuota(this.store, options),
@@ -124,8 +122,9 @@ export class Runtime {
       startedAt: now(),
       member: () => this.#membership.member,
       agents: this.definitions,
-      model: (agent) => priced(guarded(choose(agent), files), options.prices),
+      model: servedModels(model, options),
       spending: this.spending,
+      tasks: this.#tasks,
       allowed: (of, but) => allowedElsewhere(this.store, this.registry, of, but),
       onCompact: (prompt) => this.hook.onCompact(prompt),
       observe: (session, event, run) => this.#observe(session, event, run),
@@ -384,6 +383,7 @@ export class Runtime {
   #changed(...change: Parameters<SessionServices["changed"]>): void {
     this.watches.changed(...change);
     this.indexer.changed(change[0].id, change[2]);
+    this.#tasks.changed(...change);
     this.#unheard?.changed(change[0], change[1]);
   }
 
@@ -391,6 +391,7 @@ export class Runtime {
     this.registry.forget(session, cause);
     if (cause === "deleted") {
       this.watches.deleted(session);
+      this.#tasks.deleted(session);
       this.#readers.fail(session.id, new ProtocolError("closed", "the session was deleted"));
       return;
     }

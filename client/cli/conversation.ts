@@ -61,6 +61,9 @@ export class Conversation {
       case "message-abandoned":
         this.#abandoned(body);
         return;
+      case "tool-delegated":
+        this.#line(`  * ${this.#callOf(body.call)} goes on in session ${oneLine(body.child, 64)}`, "faint");
+        return;
       case "tool-result":
         this.#result(body);
         return;

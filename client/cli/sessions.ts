@@ -11,6 +11,7 @@ Lists the sessions that you may see, the last used first.
 
   --agent NAME   only those of this agent
   --state STATE  only those that are idle, running, waiting or closed
+  --parent ID    only those in which tasks of this session are done
   --limit N      at most so many (50)
 ${COMMON_HELP.replace("print every frame from the server as a line of JSON, and nothing else", "print each session as a line of JSON, and nothing else")}
 `;
@@ -18,7 +19,8 @@ ${COMMON_HELP.replace("print every frame from the server as a line of JSON, and 
 const STATES = ["idle", "running", "waiting", "closed"] as const;
 
 export async function sessions(args: string[]): Promise<number> {
-  const extra = { agent: { type: "string" }, state: { type: "string" }, limit: { type: "string" } } as const;
+  const string = { type: "string" } as const;
+  const extra = { agent: string, state: string, parent: string, limit: string };
   const { common, text } = parse(args, extra, 0);
   if (common.help) {
     process.stdout.write(HELP);
@@ -30,6 +32,7 @@ export async function sessions(args: string[]): Promise<number> {
   const most = Number(text("limit") ?? 50);
   if (!Number.isInteger(most) || most < 1) throw new UsageError("--limit is a number from 1");
   const agent = text("agent");
+  const parent = text("parent");
   const client = connectAs({ ...common, json: false });
   try {
     await firstOnline(client, common);
@@ -40,6 +43,7 @@ export async function sessions(args: string[]): Promise<number> {
         limit: Math.min(200, most - found.length),
         ...(agent === undefined ? {} : { agent }),
         ...(state === undefined ? {} : { state }),
+        ...(parent === undefined ? {} : { parent }),
         ...(cursor === undefined ? {} : { cursor }),
       });
       found.push(...page.items);
@@ -58,10 +62,12 @@ export async function sessions(args: string[]): Promise<number> {
 }
 
 function table(sessions: readonly SessionInfo[]): string {
+  const hasTasks = sessions.some(({ parent }) => parent !== undefined);
   return aligned([
-    ["SESSION", "AGENT", "STATE", "UNREAD", "UPDATED", "TOKENS", "TITLE"],
+    ["SESSION", ...(hasTasks ? ["PARENT"] : []), "AGENT", "STATE", "UNREAD", "UPDATED", "TOKENS", "TITLE"],
     ...sessions.map((session) => [
       oneLine(session.id, 64),
+      ...(hasTasks ? [oneLine(session.parent?.session ?? "", 64)] : []),
       oneLine(session.agent, 32),
       session.queued > 0 ? `${session.state} +${session.queued}` : standing(session),
       session.unread === undefined || session.unread === 0 ? "" : String(session.unread),

@@ -156,8 +156,10 @@ export function lineOf(entry: EventFrame): string {
 
 function bodyOf({ event }: EventFrame): string {
   switch (event.type) {
-    case "session-created":
-      return `agent ${nameOf(event.agent)}${event.title === undefined ? "" : `, "${oneLine(event.title)}"`}`;
+    case "session-created": {
+      const task = event.parent === undefined ? "" : `, a task of ${oneLine(event.parent.session, 64)}`;
+      return `agent ${nameOf(event.agent)}${task}${event.title === undefined ? "" : `, "${oneLine(event.title)}"`}`;
+    }
     case "input-queued":
       return `${event.mode} "${oneLine(textOf(event.content))}"`;
     case "run-started":

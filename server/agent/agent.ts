@@ -35,6 +35,8 @@ export const agentDefinition = z.strictObject({
    * it asks the people of the session, only where it is named.
    */
   tools: z.array(z.union([toolName, z.literal("*")])).default([]),
+  /** Agents that it may give tasks to, by the built-in `delegate`; each is done in a session of its own. */
+  members: z.array(toolName).max(16).default([]),
   /** When people are asked before a call goes out, by tool; `*` stands for any characters. Joined with the tool's own rule. */
   approvals: z
     .record(

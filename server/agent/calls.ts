@@ -12,9 +12,11 @@ import type { CallEntries, CallRequest, CallStep, PreparedCall } from "../tool/c
 import { Inbox } from "../tool/inbox.ts";
 import type { RegisteredTool } from "../tool/registry.ts";
 import { SERVER_SCOPE } from "../tool/registry.ts";
+import { DELEGATE } from "../tool/delegate.ts";
 import { cleanText } from "./clean.ts";
 import { isEnding } from "./context.ts";
 import type { RunContext, RunOutput } from "./context.ts";
+import { prepareDelegated } from "./delegate.ts";
 import type { AskedCall } from "./draft.ts";
 import { askFirst, faultOf, mayBeAllowedElsewhere, resumeAsked } from "./people.ts";
 
@@ -63,6 +65,8 @@ function prepare(
   asked: Pick<CallRequest, "call" | "tool" | "input" | "askedAt">,
   from?: OpenCall,
 ): PreparedCall {
+  if (from?.child !== undefined || asked.tool().specification.name === DELEGATE)
+    return prepareDelegated(context, asked, from);
   const { session, run, actor, agent, services } = context;
   const cancelled = (): boolean => isEnding(context);
   const { name, labels, affinity } = agent;
@@ -101,8 +105,10 @@ export async function* executeCalls(
     yield commit(() => {
       const ending = isEnding(context);
       const entries = [...said];
+      let tasks = 0;
       for (const call of calls) {
-        const refused = refuse(context, call);
+        const refused =
+          refuse(context, call) ?? (call.tool === DELEGATE ? refuseTask(context, call, tasks++) : undefined);
         if (refused !== undefined) entries.push(refused);
         else if (ending) entries.push(withoutDispatch(call, "cancelled", "the run was cancelled"));
         else {
@@ -226,13 +232,14 @@ function withoutDispatch(
   outcome: "unavailable" | "invalid-input" | "cancelled",
   message: string,
 ): EntryBody {
-  return {
-    type: "tool-result",
-    call,
-    outcome,
-    error: { code: outcome, message: cleanText(message, MAX_FAULT_TEXT) },
-    durationMs: 0,
-  };
+  const error = { code: outcome, message: cleanText(message, MAX_FAULT_TEXT) };
+  return { type: "tool-result", call, outcome, error, durationMs: 0 };
+}
+
+/** One task too many, or too deep below others; `before` of them are given in this step already. */
+function refuseTask(context: RunContext, { call }: AskedCall, before: number): EntryBody | undefined {
+  const error = context.delegation.refusal(context.state(), before);
+  return error && { type: "tool-result", call, outcome: "error", error, durationMs: 0 };
 }
 
 function commit(entries: () => EntryBody[]): RunOutput {

@@ -1,17 +1,49 @@
 /**
- * What a run is given and what it yields. Owns the two shapes between the loop and the session that drives it, and the
- * one question that both ask of them; nothing here acts.
+ * What a run is given and what it yields. Owns the shapes between the loop and the session that drives it, and the
+ * questions that both ask of them; nothing here acts.
  */
 import type { EntryBody } from "../../protocol/entries.ts";
-import type { Actor } from "../../protocol/content.ts";
+import type { Actor, CallError, Usage } from "../../protocol/content.ts";
 import type { PartKind, SessionState } from "../../protocol/frames.ts";
 import type { Allowance } from "../../protocol/people.ts";
 import type { Model } from "../model/model.ts";
 import type { CallServices } from "../tool/context.ts";
+import type { Judgement } from "../tool/outcome.ts";
 import type { RegisteredTool } from "../tool/registry.ts";
 import type { Answers } from "../tool/request.ts";
 import type { Agent } from "./agent.ts";
 import type { Overrun } from "./budget.ts";
+
+/** A task that one run gives to another agent. */
+export interface Task {
+  readonly session: string;
+  readonly run: string;
+  readonly call: string;
+  /** Who gives it, and who is to do it in the session `child`. */
+  readonly by: string;
+  readonly agent: string;
+  readonly child: string;
+  readonly text: string;
+  /** In whose name; it bears what that costs. */
+  readonly actor: Actor;
+  readonly deadlineAt: number;
+}
+
+/** What came of a task, and what all its models used. */
+export interface TaskEnd extends Judgement {
+  readonly usage?: Usage | undefined;
+}
+
+/** The port by which runs have tasks done. */
+export interface Delegation {
+  /** Why the session may not give so many tasks at once, if it may not. */
+  refusal(state: SessionState, open: number): CallError | undefined;
+  /**
+   * Has a task done, which may have been begun before: by a process that is gone. Once `cancel` aborts it is stopped, and
+   * its end waited for; undefined once `stop` does, and it goes on.
+   */
+  run(task: Task, cancel: AbortSignal, stop: AbortSignal): Promise<TaskEnd | undefined>;
+}
 
 export interface RunContext {
   readonly session: string;
@@ -20,6 +52,9 @@ export interface RunContext {
   readonly model: Model;
   /** Fixed when the run started; a call outside it is unavailable. Of a resumed run: those of them that are there now. */
   tools(): readonly RegisteredTool[];
+  readonly delegation: Delegation;
+  /** Until the run has a place among those at work, or must end: one that waited for tasks gave its own away. */
+  placed(): Promise<void>;
   /** For a resumed run: until its tools are offered again, or their time to come back is over. */
   toolsAgain(): Promise<void>;
   /** Who sent the input; what the run does, it does in this name. */
@@ -71,4 +106,12 @@ export type RunOutput =
 /** Whether this run is to end as cancelled or at its deadline. The log decides: it knows of a cancel before the signal. */
 export function isEnding(context: RunContext): boolean {
   return context.end.aborted || context.state().run?.cancelRequested !== undefined;
+}
+
+/** When an open run's time is over, in ms since 1970: it stands still while people are waited for, but not for who waits for it. */
+export function deadlineOf({ run, session: { parent } }: SessionState, { runTimeoutMs }: Agent): number {
+  if (run === undefined) return Infinity;
+  const { startedAt, waitingSince, waitedMs = 0, input } = run;
+  const own = waitingSince === undefined ? startedAt + waitedMs + runTimeoutMs : Infinity;
+  return input === parent?.input ? Math.min(own, parent.deadlineAt) : own;
 }

@@ -9,6 +9,7 @@ import type { Allowance } from "../../protocol/people.ts";
 import { allowanceFor, asks, DEFAULT_EXPIRY_MS, joined, questionTerms, rulesFor } from "../tool/approval.ts";
 import { ASK, readQuestions } from "../tool/ask.ts";
 import type { PreparedCall } from "../tool/context.ts";
+import { DELEGATE } from "../tool/delegate.ts";
 import { SERVER_SCOPE } from "../tool/registry.ts";
 import type { RegisteredTool } from "../tool/registry.ts";
 import { openingOf, prepareAsked } from "../tool/request.ts";
@@ -72,9 +73,9 @@ export function mayBeAllowedElsewhere(context: RunContext, call: Call, tool: Reg
   return isEverywhere(tool) && termsOf(context, call, tool)?.remember === true;
 }
 
-/** A session's own tool is not that of another session, whatever its name. */
+/** A session's own tool is not that of another session, whatever its name; nor is an agent's team that of another. */
 function isEverywhere({ scope, specification }: RegisteredTool): boolean {
-  return scope === SERVER_SCOPE && specification !== ASK;
+  return scope === SERVER_SCOPE && specification !== ASK && specification.name !== DELEGATE;
 }
 
 /** Undefined where nobody is asked about a call. */

@@ -79,6 +79,7 @@ export async function* runAgent(context: RunContext): AsyncGenerator<RunOutput, 
   if (context.resumed) await context.toolsAgain();
 
   for (;;) {
+    await context.placed();
     usage = addUsage(usage, yield* compact(context));
     const spent = await context.overBudget();
     if (spent !== undefined) {

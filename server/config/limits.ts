@@ -31,6 +31,8 @@ export const limits = z.strictObject({
   maxRuns: count,
   maxRunsPerUser: count,
   maxSessionsPerUser: count,
+  maxTaskDepth: z.int().min(1).optional(),
+  maxTasks: z.int().min(1).optional(),
   maxTools: count,
   maxSchemaBytes: count,
   maxAttachments: count,

@@ -12,6 +12,7 @@ import type { FloorOptions } from "../session/keeper.ts";
 import type { GateOptions } from "../session/gate.ts";
 import type { PresenceOptions } from "../session/presence.ts";
 import type { QuotaOptions } from "../session/quota.ts";
+import type { TaskOptions } from "../session/tasks.ts";
 import type { UnheardOptions } from "../session/unheard.ts";
 import type { WatchOptions } from "../session/watches.ts";
 import type { CommitQueue } from "../store/commit.ts";
@@ -19,7 +20,8 @@ import type { Store } from "../store/store.ts";
 import type { CallTimings } from "../tool/context.ts";
 import type { RouterOptions } from "../tool/router.ts";
 
-export interface RuntimeOptions extends GateOptions, QuotaOptions, Partial<AttachmentLimits>, FileRules {
+export interface RuntimeOptions
+  extends GateOptions, QuotaOptions, TaskOptions, Partial<AttachmentLimits>, FileRules {
   /** Where sessions live; a memory store when absent. It is closed with the runtime. */
   store?: Store;
   /** The group commit above that store; one with default bounds when absent. */

@@ -8,7 +8,12 @@ import type { Connections } from "../socket/connections.ts";
 export function collect(metrics: Metrics, runtime: Runtime, { totals }: Connections): void {
   metrics.collect("gauge", "haulout_sessions_loaded", "Sessions in memory", () => runtime.registry.size);
   metrics.collect("gauge", "haulout_runs_open", "Runs that have a place", () => runtime.gate.open);
-  metrics.collect("gauge", "haulout_runs_waiting", "Inputs that wait for one", () => runtime.gate.waiting);
+  metrics.collect(
+    "gauge",
+    "haulout_runs_waiting",
+    "Inputs and runs that wait for one",
+    () => runtime.gate.waiting,
+  );
   metrics.collect(
     "gauge",
     "haulout_outbox_queued_bytes",

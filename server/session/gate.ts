@@ -1,8 +1,10 @@
 /**
  * How many runs are open at once, in the process and of one user, and who is next when there is no place: users in turn,
- * each user's in the order in which they came. Owns these places; what runs in them is the slot's. Never waits itself.
+ * each user's in the order in which they came, and who comes back before who has not begun. Owns these places; what runs
+ * in them is the slot's. Never waits itself.
  */
 import type { Actor } from "../../protocol/content.ts";
+import { orAbort } from "../agent/asking.ts";
 
 export interface GateOptions {
   /** Open runs of the process (5000; 0: any number). */
@@ -11,9 +13,42 @@ export interface GateOptions {
   readonly maxRunsPerUser?: number;
 }
 
-interface User {
-  open: number;
-  readonly waiting: Set<Place>;
+/** Users with somebody waiting, next first, and who waits of each. */
+class Line {
+  readonly #users = new Map<string, Set<Place>>();
+
+  get waiting(): number {
+    let count = 0;
+    for (const places of this.#users.values()) count += places.size;
+    return count;
+  }
+
+  add(place: Place): void {
+    const places = this.#users.get(place.user);
+    if (places === undefined) this.#users.set(place.user, new Set([place]));
+    else places.add(place);
+  }
+
+  /** False when it does not wait here. */
+  delete(place: Place): boolean {
+    const places = this.#users.get(place.user);
+    if (places?.delete(place) !== true) return false;
+    if (places.size === 0) this.#users.delete(place.user);
+    return true;
+  }
+
+  /** The first of the first user who may have one more; the user goes behind the others. */
+  take(mayHave: (place: Place) => boolean): Place | undefined {
+    for (const [user, places] of this.#users) {
+      const [first] = places;
+      if (first === undefined || !mayHave(first)) continue;
+      places.delete(first);
+      this.#users.delete(user);
+      if (places.size > 0) this.#users.set(user, places);
+      return first;
+    }
+    return undefined;
+  }
 }
 
 /** A place, or the wait for one. */
@@ -33,6 +68,11 @@ export class Place {
     this.granted = new Promise((resolve) => (this.settle = resolve));
   }
 
+  /** Resolves once there is a place, or the wait is over without one. */
+  async until(signal: AbortSignal): Promise<void> {
+    if (!this.held) await orAbort(this.granted, signal).catch(() => {});
+  }
+
   /** Gives back the place, or the wait. Any number of times. */
   leave(): void {
     this.#leave(this);
@@ -42,9 +82,10 @@ export class Place {
 export class RunGate {
   readonly #maxRuns: number;
   readonly #maxRunsPerUser: number;
-  readonly #users = new Map<string, User>();
-  /** Users with somebody waiting, next first. */
-  readonly #line = new Set<string>();
+  /** Open runs by user. */
+  readonly #openOf = new Map<string, number>();
+  readonly #returning = new Line();
+  readonly #beginning = new Line();
   #open = 0;
 
   constructor(options: GateOptions = {}) {
@@ -57,18 +98,17 @@ export class RunGate {
   }
 
   get waiting(): number {
-    let count = 0;
-    for (const user of this.#line) count += this.#users.get(user)!.waiting.size;
-    return count;
+    return this.#returning.waiting + this.#beginning.waiting;
   }
 
   /** A place when it is this user's turn; at once if there is room. */
   enter(by: Pick<Actor, "id" | "verified">): Place {
-    const place = new Place(by, (left) => this.#leave(left));
-    this.#of(by.id).waiting.add(place);
-    this.#line.add(by.id);
-    this.#serve();
-    return place;
+    return this.#wait(by, this.#beginning);
+  }
+
+  /** The same for a run that gave its place to others: before any that has not begun. */
+  comeBack(by: Pick<Actor, "id" | "verified">): Place {
+    return this.#wait(by, this.#returning);
   }
 
   /** A place for a run that was begun before, room or not: what is open must never wait for what is not. */
@@ -78,52 +118,42 @@ export class RunGate {
     return place;
   }
 
+  #wait(by: Pick<Actor, "id" | "verified">, line: Line): Place {
+    const place = new Place(by, (left) => this.#leave(left));
+    line.add(place);
+    this.#serve();
+    return place;
+  }
+
   #leave(place: Place): void {
-    const user = this.#users.get(place.user);
-    if (user?.waiting.delete(place)) {
-      place.settle(false);
-      if (user.waiting.size === 0) this.#line.delete(place.user);
-    } else if (user !== undefined && place.held) {
+    if (this.#beginning.delete(place) || this.#returning.delete(place)) place.settle(false);
+    else if (place.held) {
       place.held = false;
-      user.open--;
-      this.#open--;
+      this.#count(place.user, -1);
       this.#serve();
     }
-    if (user?.open === 0 && user.waiting.size === 0) this.#users.delete(place.user);
   }
 
   #serve(): void {
+    const mayHave = ({ user, verified }: Place): boolean =>
+      !verified || (this.#openOf.get(user) ?? 0) < this.#maxRunsPerUser;
     while (this.#open < this.#maxRuns) {
-      const next = this.#next();
+      const next = this.#returning.take(mayHave) ?? this.#beginning.take(mayHave);
       if (next === undefined) return;
-      const { waiting } = this.#of(next.user);
-      waiting.delete(next);
-      this.#line.delete(next.user);
-      if (waiting.size > 0) this.#line.add(next.user);
       this.#grant(next);
     }
   }
 
-  /** The first of the first user in line who may have one more. */
-  #next(): Place | undefined {
-    for (const name of this.#line) {
-      const { open, waiting } = this.#of(name);
-      const [first] = waiting;
-      if (first !== undefined && (!first.verified || open < this.#maxRunsPerUser)) return first;
-    }
-    return undefined;
-  }
-
   #grant(place: Place): void {
-    this.#of(place.user).open++;
-    this.#open++;
+    this.#count(place.user, 1);
     place.held = true;
     place.settle(true);
   }
 
-  #of(name: string): User {
-    let user = this.#users.get(name);
-    if (user === undefined) this.#users.set(name, (user = { open: 0, waiting: new Set() }));
-    return user;
+  #count(user: string, more: 1 | -1): void {
+    const open = (this.#openOf.get(user) ?? 0) + more;
+    if (open === 0) this.#openOf.delete(user);
+    else this.#openOf.set(user, open);
+    this.#open += more;
   }
 }

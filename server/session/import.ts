@@ -141,7 +141,7 @@ export class Import {
     const keys = new Map<string, KeyRow>();
     for (const { entry } of this.#pending) {
       const key = keyOf(entry);
-      if (key !== undefined) keys.set(JSON.stringify([key.user, key.key]), { ...key, seq: entry.seq });
+      if (key !== undefined) keys.set(JSON.stringify([key.user, key.key]), key);
     }
     const result = await this.#services.commits.append({
       id: this.id,

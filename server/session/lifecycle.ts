@@ -10,6 +10,8 @@ import { NO_USAGE } from "../../protocol/usage.ts";
 import type { Agent } from "../agent/agent.ts";
 import { contentParts } from "../agent/prompt.ts";
 import type { RunContext } from "../agent/context.ts";
+import { DELEGATE } from "../tool/delegate.ts";
+import type { TeamMember } from "../tool/delegate.ts";
 import type { Entry, SessionServices } from "./services.ts";
 
 export const SYSTEM: Actor = { kind: "system", id: "system", name: "system", verified: true };
@@ -31,7 +33,9 @@ export function startRun(
   const agentVersion = agent && services.agents.versionOf(agent);
   const actor = input.actor ?? SYSTEM;
   const model = agent === undefined ? undefined : services.model(agent);
-  const tools = agent === undefined ? [] : services.tools.visible(agent.tools, state.session.id);
+  const { session } = state;
+  const tools =
+    agent === undefined ? [] : services.tools.visible(agent.tools, session.id, team(agent, services));
   const started: EntryBodyOf<"run-started"> = {
     type: "run-started",
     run,
@@ -45,7 +49,9 @@ export function startRun(
       timeoutMs: tool.timeoutMs,
     })),
   };
-  const entries: EntryBody[] = [started, inputMessage(input, run)];
+  const { parent } = session;
+  const author = input.input === parent?.input ? agentActor(parent.agent) : actor;
+  const entries: EntryBody[] = [started, inputMessage(input, run, author)];
   if (agent === undefined || model === undefined) {
     entries.push({
       type: "run-finished",
@@ -62,7 +68,7 @@ export function startRun(
     started,
     entries: entries.map((body) => ({ body, run, actor })),
     context: {
-      session: state.session.id,
+      session: session.id,
       run,
       agent,
       model,
@@ -77,23 +83,52 @@ export function startRun(
 export function resumeRun(state: SessionState, agent: Agent, services: SessionServices): StartedRun {
   const run = state.run!;
   const names = run.tools.map((tool) => tool.name);
+  const members = names.includes(DELEGATE) ? team(agent, services) : [];
   return {
     session: state.session.id,
     run: run.run,
     agent,
     model: services.model(agent),
-    tools: () => (names.length === 0 ? [] : services.tools.visible(names, state.session.id)),
+    tools: () => (names.length === 0 ? [] : services.tools.visible(names, state.session.id, members)),
     actor: run.actor ?? SYSTEM,
     resumed: true,
   };
 }
 
+/** Whom the agent may give tasks to, as they are described now. */
+function team({ members }: Agent, services: SessionServices): TeamMember[] {
+  return members.map((name) => ({ name, description: services.agents.get(name)?.description ?? "" }));
+}
+
+function agentActor(name: string): Actor {
+  return { kind: "agent", id: name, name, verified: true };
+}
+
+/** How a run that is not at work gets its place back: it waits for people alone, or for tasks, too. */
+export type Waits = "resume" | "comeBack" | undefined;
+
+export function waitsForOthers({ calls, requests }: SessionState): Waits {
+  const asked = new Set(requests.map(({ call }) => call));
+  const waits = calls.length > 0 && calls.every(({ call, child }) => child !== undefined || asked.has(call));
+  if (!waits) return undefined;
+  return calls.some(({ child }) => child !== undefined) ? "comeBack" : "resume";
+}
+
+/** Steering inputs but those that ask another agent: they wait for a run of its own. */
+export function steers({ queue }: SessionState, agent: string): QueuedInput[] {
+  return queue.filter((item) => item.mode === "steer" && (item.agent ?? agent) === agent);
+}
+
 /** The entry that takes an input out of the queue and into the history. */
-export function inputMessage(input: QueuedInput, run: string): EntryBody {
+export function inputMessage(
+  input: QueuedInput,
+  run: string,
+  author: Actor = input.actor ?? SYSTEM,
+): EntryBody {
   const message: Message = {
     id: input.input,
     role: "user",
-    author: input.actor ?? SYSTEM,
+    author,
     run,
     parts: contentParts(input.content),
   };
@@ -118,11 +153,11 @@ export function runEnding(
     decision: "cancelled",
   }));
   for (const call of state.calls) {
-    const sent = call.attempt > 0;
+    const sent = call.attempt > 0 || call.child !== undefined;
     entries.push({
       type: "tool-result",
       call: call.call,
-      ...(sent ? { attempt: call.attempt } : {}),
+      ...(call.attempt > 0 ? { attempt: call.attempt } : {}),
       outcome: sent ? "outcome-unknown" : "cancelled",
       error: sent
         ? { code: "outcome-unknown", message: "whether the call took effect is not known" }

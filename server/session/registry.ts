@@ -14,6 +14,7 @@ import type { Loaded } from "../store/store.ts";
 import { notFound } from "./access.ts";
 import { decodeCheckpoint } from "./checkpoint.ts";
 import { searchable } from "./indexer.ts";
+import { keyOf } from "./keys.ts";
 import { indexRow } from "./listing.ts";
 import { Session } from "./session.ts";
 import { SessionDropped } from "./services.ts";
@@ -93,10 +94,11 @@ export class SessionRegistry {
 
   /**
    * Writes a session's first entries in one append and keeps it in memory. Throws ProtocolError `conflict` when the id was
-   * ever used, `forbidden` when the actor has as many sessions as may be.
+   * ever used, `forbidden` when its owner has as many sessions as may be.
    */
   create(id: string, bodies: FirstEntries, actor: Actor): Promise<Session> {
-    return this.#services.quota.within(actor, () => this.#create(id, bodies, actor));
+    const owner = { id: bodies[0].owner, verified: actor.verified };
+    return this.#services.quota.within(owner, () => this.#create(id, bodies, actor));
   }
 
   async #create(id: string, bodies: FirstEntries, actor: Actor): Promise<Session> {
@@ -112,6 +114,7 @@ export class SessionRegistry {
       epoch: at,
       expectedSeq: 0,
       entries: entries.map((entry) => encodeFrame(entry)),
+      keys: entries.flatMap((entry) => keyOf(entry) ?? []),
       index: indexRow(state),
       create: this.#services.member(),
       ...searchable(bodies),

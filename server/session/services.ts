@@ -3,10 +3,11 @@
  * behaviour but the error that says a session left memory.
  */
 import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
-import type { Actor } from "../../protocol/content.ts";
+import type { Actor, Usage } from "../../protocol/content.ts";
 import type { OpenRun, PartKind, SessionState } from "../../protocol/frames.ts";
 import type { Allowance } from "../../protocol/people.ts";
 import type { Agent } from "../agent/agent.ts";
+import type { Delegation } from "../agent/context.ts";
 import type { Model } from "../model/model.ts";
 import type { Log } from "../observe/log.ts";
 import type { AppendItem, AppendResult, Member, Store } from "../store/store.ts";
@@ -58,6 +59,14 @@ export interface SessionLimits {
   readonly coalesceMs?: number | undefined;
 }
 
+/** What runs give each other to do; see tasks.ts. */
+export interface Tasks extends Delegation {
+  /** What counts for the session's budget: of what it does for another, also what that one and the others use. */
+  usageOf(state: SessionState): Promise<Usage | undefined>;
+  /** Cancels what a session does for a run that does not wait for it any more. */
+  stopUnwanted(session: SessionView): Promise<void>;
+}
+
 export interface SessionServices {
   readonly store: Store;
   readonly commits: { append(item: AppendItem): Promise<AppendResult> };
@@ -85,6 +94,7 @@ export interface SessionServices {
   };
   model(agent: Agent): Model;
   readonly spending: Spending;
+  readonly tasks: Tasks;
   /** What holds for somebody's calls by what was said in other sessions than this one; see allowed.ts. */
   allowed(of: Actor, but: string): Promise<() => readonly Allowance[]>;
   /** May change the words that ask a model for a summary. */

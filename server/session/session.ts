@@ -9,7 +9,7 @@ import { ProtocolError } from "../../protocol/errors.ts";
 import type { SessionState } from "../../protocol/frames.ts";
 import { fold } from "../../protocol/state.ts";
 import { MAX_FRAME_BYTES } from "../../protocol/version.ts";
-import type { Grant, KeyRow } from "../store/store.ts";
+import type { Grant } from "../store/store.ts";
 import { mayAs } from "./access.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import { Compactor } from "./compact.ts";
@@ -123,10 +123,7 @@ export class Session {
       return { entry, bytes, run: after.run ?? open };
     });
     const tallies = committed.flatMap(({ entry, run }) => tallyOf(entry, run) ?? []);
-    const keys = committed.flatMap(({ entry }): KeyRow[] => {
-      const key = keyOf(entry);
-      return key === undefined ? [] : [{ ...key, seq: entry.seq }];
-    });
+    const keys = committed.flatMap(({ entry }) => keyOf(entry) ?? []);
     const result = await this.#services.commits.append({
       id: this.id,
       epoch: grant.epoch,

@@ -3,18 +3,20 @@
  * this process drives and its two signals; every append goes through the session's lock, and no socket is ever waited for.
  */
 import { setMaxListeners } from "node:events";
-import type { EntryBody, EntryBodyOf } from "../../protocol/entries.ts";
-import type { OpenRun, SessionState } from "../../protocol/frames.ts";
+import type { EntryBodyOf } from "../../protocol/entries.ts";
+import type { SessionState } from "../../protocol/frames.ts";
 import type { Actor } from "../../protocol/content.ts";
 import type { Overrun } from "../agent/budget.ts";
+import { deadlineOf } from "../agent/context.ts";
 import { runAgent } from "../agent/run.ts";
 import type { Grant } from "../store/store.ts";
 import { Checkpointer } from "./checkpoint.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { Feed } from "./feed.ts";
 import type { Place } from "./gate.ts";
-import { asRolledBack, inputMessage, resumeRun, runEnding, startRun, SYSTEM } from "./lifecycle.ts";
-import type { StartedRun } from "./lifecycle.ts";
+import { asRolledBack, inputMessage, resumeRun, runEnding, startRun, steers } from "./lifecycle.ts";
+import { SYSTEM, waitsForOthers } from "./lifecycle.ts";
+import type { StartedRun, Waits } from "./lifecycle.ts";
 import { planRecovery, unfinishedText } from "./recover.ts";
 import { ALL } from "../tool/registry.ts";
 import { Answers, RequestSettled } from "../tool/request.ts";
@@ -44,8 +46,9 @@ const ANSWERS: ReadonlySet<string> = new Set(["request-answered", "request-resol
 
 interface CurrentRun {
   readonly run: string;
-  /** Given up while nothing but people or tools on their way back is waited for. */
   place: Place;
+  /** It has given its place up while others are waited for; and how it gets another. */
+  waits: Waits;
   readonly answers: Answers;
   /** Ends the run: its end is logged. */
   readonly end: AbortController;
@@ -172,9 +175,10 @@ export class RunSlot {
   }
 
   #occupy(run: string, place: Place): CurrentRun {
-    const current = {
+    const current: CurrentRun = {
       run,
       place,
+      waits: undefined,
       answers: new Answers(),
       end: new AbortController(),
       stop: new AbortController(),
@@ -190,22 +194,21 @@ export class RunSlot {
     const { feed } = session;
     const { log, deadlines, router, timings, now } = this.#services;
     let clearTimeout = (): void => {};
-    let timed: OpenRun | undefined;
-    /** The run's time stands still while nothing but people is waited for. */
-    const time = (): void => {
-      const open = session.state.run;
-      const same = timed?.waitingSince === open?.waitingSince && timed?.waitedMs === open?.waitedMs;
-      if (open === undefined || (timed !== undefined && same)) return;
-      timed = open;
-      this.#keepPlace(current, context.actor, open.waitingSince === undefined);
+    let deadline: number | undefined;
+    /** What the log says now of the run's time and of what it waits for. */
+    const look = (): void => {
+      const { state } = session;
+      if (state.run === undefined) return;
+      this.#keepPlace(current, context.actor, waitsForOthers(state));
+      const at = deadlineOf(state, context.agent);
+      if (at === deadline) return;
+      deadline = at;
       clearTimeout();
-      const { startedAt, waitingSince, waitedMs = 0 } = open;
-      const at = startedAt + waitedMs + context.agent.runTimeoutMs;
-      clearTimeout = waitingSince === undefined ? deadlines.at(at, () => end.abort("deadline")) : () => {};
+      clearTimeout = at === Infinity ? () => {} : deadlines.at(at, () => end.abort("deadline"));
     };
     try {
       const grant = await session.exclusive(() => session.claim());
-      time();
+      look();
       const loop = runAgent({
         ...context,
         services: {
@@ -219,9 +222,11 @@ export class RunSlot {
         answers,
         overBudget: () => this.#overBudget(context.actor),
         allowedElsewhere: () => this.#services.allowed(context.actor, session.id),
+        delegation: this.#services.tasks,
+        placed: () => current.place.until(AbortSignal.any([end.signal, stop.signal])),
         state: () => session.state,
         toolsAgain: () => this.#toolsAgain(current, context.actor),
-        joinSteers: () => this.#joinSteers(run, context.agent.name),
+        joinSteers: () => steers(session.state, context.agent.name).map((item) => inputMessage(item, run)),
         end: end.signal,
         stop: stop.signal,
         onCompact: (prompt) => this.#services.onCompact(prompt),
@@ -240,7 +245,7 @@ export class RunSlot {
             const appended = session.append(entries);
             return committed === undefined ? appended : appended.then(({ seq }) => committed(seq));
           });
-          time();
+          look();
         } else if (output.type === "part") {
           const { type: _, message, ...opened } = output;
           feed.begin(run, message, opened);
@@ -273,30 +278,25 @@ export class RunSlot {
   }
 
   /**
-   * A run that does nothing but wait keeps nobody from beginning. It goes on at once when that is over, room or not: what is
-   * open must not wait for what is not.
+   * A run that does nothing but wait keeps nobody from beginning. After people and tools it goes on at once, room or not;
+   * after tasks, of which it may have had many, when a place is free again.
    */
-  #keepPlace(current: CurrentRun, actor: Actor, keep: boolean): void {
-    if (!keep) current.place.leave();
-    else if (!current.place.held) current.place = this.#services.gate.resume(actor);
+  #keepPlace(current: CurrentRun, actor: Actor, waits: Waits): void {
+    if (waits !== undefined) current.place.leave();
+    else if (current.waits !== undefined) current.place = this.#services.gate[current.waits](actor);
+    current.waits = waits;
   }
 
   async #overBudget(actor: Actor): Promise<Overrun | undefined> {
     const session = this.#session;
     try {
-      return await this.#services.spending.overrun(session.state.session.usage, actor);
+      const usage = await this.#services.tasks.usageOf(session.state);
+      return await this.#services.spending.overrun(usage, actor);
     } catch (error) {
       // No fault of the run: it goes on where the store can be read again.
       session.drop("what was used cannot be read");
       throw error;
     }
-  }
-
-  /** But those that ask another agent: they wait for a run of its own. */
-  #joinSteers(run: string, agent: string): EntryBody[] {
-    return this.#session.state.queue
-      .filter((item) => item.mode === "steer" && (item.agent === undefined || item.agent === agent))
-      .map((item) => inputMessage(item, run));
   }
 
   /** A run that our own fault ended while the log still works. */
@@ -338,7 +338,10 @@ export class RunSlot {
 
   /** A run that nobody drives goes on or gets its named end, and the queue goes on. */
   async recover(): Promise<void> {
-    await this.#orLater(() => this.#recover());
+    await this.#orLater(async () => {
+      await this.#services.tasks.stopUnwanted(this.#session);
+      await this.#recover();
+    });
     this.advance();
   }
 
@@ -363,9 +366,9 @@ export class RunSlot {
   /** Waits until the tools of a run that goes on are offered again, for the grace at most. */
   async #toolsAgain(current: CurrentRun, actor: Actor): Promise<void> {
     const names = this.#session.state.run?.tools.map((tool) => tool.name) ?? [];
-    this.#keepPlace(current, actor, false);
+    this.#keepPlace(current, actor, "resume");
     await this.#toolsThere(names, this.#services.router.graceMs, current.end.signal, current.stop.signal);
-    this.#keepPlace(current, actor, true);
+    this.#keepPlace(current, actor, undefined);
   }
 
   /**

@@ -238,11 +238,15 @@ function tells(before: SessionState, after: SessionState): boolean {
 }
 
 /** Whether a list or a watch with this filter has the session. */
-export function matches({ agent, owner, state, labels, text }: SessionFilter, info: SessionInfo): boolean {
+export function matches(
+  { agent, owner, state, labels, text, parent }: SessionFilter,
+  info: SessionInfo,
+): boolean {
   return (
     (agent === undefined || info.agent === agent) &&
     (owner === undefined || info.owner === owner) &&
     (state === undefined || info.state === state) &&
+    (parent === undefined || info.parent?.session === parent) &&
     (labels === undefined || hasLabels(info.metadata, labels)) &&
     (text === undefined || (info.title ?? "").toLowerCase().includes(text.toLowerCase()))
   );

@@ -57,12 +57,13 @@ export const listAgents: Handler<"listAgents"> = async ({ runtime, identity }, f
   const { definitions } = runtime;
   const names = definitions.names().filter((name) => allows(identity, "create", name));
   const listed = names.map((name) => {
-    const { description, model, tools } = definitions.require(name);
+    const { description, model, tools, members } = definitions.require(name);
     return {
       name,
       description,
       model,
       tools: [...tools],
+      ...(members.length === 0 ? {} : { members: [...members] }),
       ...(definitions.isPut(name) ? { put: true as const } : {}),
     };
   });

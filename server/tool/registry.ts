@@ -7,6 +7,8 @@ import { toolSpecification } from "../../protocol/content.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import { checkRule } from "./approval.ts";
 import { ASK } from "./ask.ts";
+import { delegateTool } from "./delegate.ts";
+import type { TeamMember } from "./delegate.ts";
 import { compileSchema } from "./schema.ts";
 
 /** A session id, or "" for the whole server. */
@@ -24,12 +26,12 @@ export interface RegisteredTool {
 
 /** In a filter: every tool but those that must be named. */
 export const ALL = "*";
-const ASK_TOOL: RegisteredTool = {
-  scope: SERVER_SCOPE,
-  specification: ASK,
-  inProcess: true,
-  kind: undefined,
-};
+/** Tools that the server executes itself, each for the agents that are set to have it. */
+const BUILT_IN: ReadonlyMap<string, RegisteredTool> = new Map([ASK, delegateTool([])].map(builtIn));
+
+function builtIn(specification: ToolSpecification): [string, RegisteredTool] {
+  return [specification.name, { scope: SERVER_SCOPE, specification, inProcess: true, kind: undefined }];
+}
 
 function reserved(name: string): ProtocolError {
   return new ProtocolError("conflict", `tool ${name} is the server's own name`, { details: { tool: name } });
@@ -42,7 +44,7 @@ export class ToolRegistry {
   /** Registers an in-process tool; an earlier one of the name is replaced. Throws for a schema that cannot be checked. */
   register(tool: ToolOffer): void {
     const specification = toolSpecification.parse(tool);
-    if (specification.name === ASK.name) throw reserved(ASK.name);
+    if (BUILT_IN.has(specification.name)) throw reserved(specification.name);
     this.#check(specification);
     this.#scopes
       .get(SERVER_SCOPE)!
@@ -108,21 +110,23 @@ export class ToolRegistry {
   }
 
   get(scope: Scope, name: string): RegisteredTool | undefined {
-    if (name === ASK.name) return scope === SERVER_SCOPE ? ASK_TOOL : undefined;
+    const own = BUILT_IN.get(name);
+    if (own !== undefined) return scope === SERVER_SCOPE ? own : undefined;
     return this.#scopes.get(scope)?.get(name);
   }
 
   /**
    * The tools of a session as an agent sees them, sorted by name. An empty filter, or `*` in one, is the server's and the
-   * session's own; `ask` is there only where it is named.
+   * session's own; `ask` is there only where it is named, `delegate` only for an agent with members.
    */
-  visible(filter: readonly string[], session: string): RegisteredTool[] {
+  visible(filter: readonly string[], session: string, members: readonly TeamMember[] = []): RegisteredTool[] {
     const all = new Map([...(this.#scopes.get(session) ?? []), ...this.#scopes.get(SERVER_SCOPE)!]);
     const names = filter.length === 0 ? [ALL] : filter;
-    if (names.includes(ASK.name)) all.set(ASK.name, ASK_TOOL);
+    if (names.includes(ASK.name)) all.set(...builtIn(ASK));
     const chosen = names.includes(ALL)
       ? [...all.values()]
       : [...new Set(names)].flatMap((name) => all.get(name) ?? []);
+    if (members.length > 0) chosen.push(builtIn(delegateTool(members))[1]);
     return chosen.sort((a, b) => (a.specification.name < b.specification.name ? -1 : 1));
   }
 

@@ -10,6 +10,9 @@ const event = (type: string, more: Pattern = {}): Pattern => ({
   session: "$s",
   event: { type, ...more },
 });
+const TASK = JSON.stringify({
+  script: [{ calls: [{ tool: "delegate", input: { agent: "demo", task: "hello" } }] }, { text: "done" }],
+});
 const FAILS = JSON.stringify({ script: [{ error: "broken" }] });
 const attached: Step[] = [
   { send: { type: "createSession", id: 1, agent: "demo" } },
@@ -106,6 +109,54 @@ export const ONWARD_CASES: readonly Case[] = [
       { until: event("run-finished", { usage: { inputTokens: "$in", outputTokens: "$out" } }) },
       { send: { type: "attach", id: 4, session: "$s" } },
       { expect: { type: "ok", id: 4, session: { usage: { inputTokens: "$in", outputTokens: "$out" } } } },
+    ],
+  },
+  {
+    name: "a task is done in a session of its own, which says who waits for it",
+    steps: [
+      ...attached,
+      { on: "b", send: { type: "watch", id: 1, sessions: { parent: "$s" } } },
+      { on: "b", expect: { type: "ok", id: 1 } },
+      { send: { type: "send", id: 3, session: "$s", key: "k1", content: TASK } },
+      { until: { type: "ok", id: 3 } },
+      { until: event("tool-delegated", { call: "$call", child: "$child" }) },
+      {
+        until: event("tool-result", {
+          call: "$call",
+          attempt: NONE,
+          outcome: "ok",
+          output: { session: "$child", reason: "text", text: ANY },
+          usage: "$used",
+        }),
+      },
+      { until: event("run-finished", { run: "$run", reason: "text", text: "done" }) },
+      { send: { type: "listSessions", id: 4, parent: "$s" } },
+      { expect: { type: "ok", id: 4, items: [{ id: "$child", usage: "$used", parent: "$parent" }] } },
+      { send: { type: "attach", id: 5, session: "$child", after: { epoch: 0, seq: 0 } } },
+      { until: { type: "ok", id: 5 } },
+      {
+        expect: {
+          type: "event",
+          session: "$child",
+          event: {
+            type: "session-created",
+            owner: "local",
+            members: { local: "owner" },
+            parent: { session: "$s", run: "$run", call: "$call", agent: "demo", input: "$task", depth: 1 },
+          },
+        },
+      },
+      { expect: { type: "event", event: { type: "input-queued", input: "$task", content: "hello" } } },
+      { expect: { type: "event", event: { type: "run-started", input: "$task" } } },
+      {
+        expect: {
+          type: "event",
+          event: { type: "message", message: { author: { kind: "agent", id: "demo" } } },
+        },
+      },
+      { on: "b", until: { type: "sessionChanged", session: "$child", info: { parent: "$parent" } } },
+      { send: { type: "listAgents", id: 6 } },
+      { until: { type: "ok", id: 6, items: [{ name: "demo", members: ["demo"] }] } },
     ],
   },
   {

@@ -120,6 +120,10 @@ export function randomLog(numbers: readonly number[]): EventFrame[] {
       }
       case 9:
         if (call === undefined || call.request !== undefined) break;
+        if (n % 7 === 0) {
+          add({ type: "tool-delegated", call: call.id, child: mint("ses") });
+          break;
+        }
         call.attempt++;
         add({
           type: "tool-dispatched",

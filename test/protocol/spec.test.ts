@@ -99,6 +99,7 @@ const SHAPES: Record<string, z.ZodType> = {
   HistoryMessage: frames.historyMessage,
   CallError: content.callError,
   SessionInfo: content.sessionInfo,
+  Parent: content.parentLink,
   OpenInvite: content.openInvite,
   State: frames.sessionState,
   QueuedInput: frames.queuedInput,

@@ -166,6 +166,10 @@ const faults: Record<
     file: { agents: [{ name: "a" }, { name: "a" }] },
     expected: ["haulout.json: agents: two agents have the same name"],
   },
+  "a member that is no agent": {
+    file: { agents: [{ name: "a", members: ["a", "b"] }] },
+    expected: ["haulout.json: agents[0].members[1]: no agent b"],
+  },
   "no agent at all": { file: { agents: [] }, expected: [/^haulout\.json: agents: /] },
   "a mode without tokens": {
     file: { auth: { mode: "token" } },

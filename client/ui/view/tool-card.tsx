@@ -5,6 +5,7 @@
 import { useState } from "preact/hooks";
 import type { JsonValue, OpenCall, ToolPart } from "../../index.ts";
 import { duration, plain } from "../model/format.ts";
+import { linkTo } from "../model/route.ts";
 import type { OpenSession } from "../model/session.ts";
 import { Icon } from "./icons.tsx";
 import { LongText } from "./long-text.tsx";
@@ -46,6 +47,11 @@ export function ToolCard({ session, part }: { session: OpenSession; part: ToolPa
           {part.errorText !== undefined && <Section name="Error" value={part.errorText} />}
           {part.output !== undefined && <Section name="Output" value={part.output} />}
           {part.truncated && <p class="faint">Too large to be shown whole here.</p>}
+          {part.child !== undefined && (
+            <p>
+              <a href={linkTo({ view: "session", session: part.child })}>Where it is done</a>
+            </p>
+          )}
           <Facts part={part} call={call} />
         </div>
       )}
@@ -102,6 +108,7 @@ function standingOf(
     accepted: "at work",
     lost: "provider lost",
   };
+  if (call?.child !== undefined) return { words: "at work", kind: "busy" };
   return { words: call === undefined ? "called" : words[call.state], kind: "busy" };
 }
 

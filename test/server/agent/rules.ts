@@ -13,6 +13,7 @@ interface Call {
   /** Causes of the attempts that were given up. */
   readonly lost: string[];
   results: number;
+  child?: string;
 }
 
 interface Waiting {
@@ -130,6 +131,12 @@ export function violations(log: readonly EventFrame[], rules: LogRules = {}): st
         }
         if (call.attempt > 1 && call.lost.length !== call.attempt - 1)
           wrong("the attempt before is not given up");
+        break;
+      case "tool-delegated":
+        if (call === undefined || call.results > 0) wrong("no such call is open");
+        else if (call.child !== undefined) wrong("a task is given twice");
+        else if (open?.cancelled) wrong("after the run was cancelled");
+        else call.child = body.child;
         break;
       case "tool-lost":
         if (call === undefined) wrong("no such call is open");

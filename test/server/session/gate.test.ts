@@ -75,6 +75,30 @@ test("who has many waiting gets every second place while another waits", () => {
   assert.equal(order, ["a", "a", "b", "a", "b", "a"]);
 });
 
+test("who comes back goes before those who have not begun, in turns, too", () => {
+  const gate = new RunGate({ maxRuns: 1, maxRunsPerUser: 1 });
+  const by = (id: string) => ({ id, verified: true });
+  const first = gate.enter(by("a"));
+  const waiting = {
+    new: gate.enter(by("a")),
+    a1: gate.comeBack(by("a")),
+    a2: gate.comeBack(by("a")),
+    b: gate.comeBack(by("b")),
+    gone: gate.comeBack(by("b")),
+  };
+  assert.is(gate.waiting, 5);
+  waiting.gone.leave();
+  const order: string[] = [];
+  first.leave();
+  for (let at = 0; at < 4; at++) {
+    const [name, held] = Object.entries(waiting).find(([, place]) => place.held)!;
+    order.push(name);
+    held.leave();
+  }
+  assert.equal(order, ["a1", "b", "a2", "new"]);
+  assert.equal([gate.open, gate.waiting], [0, 0]);
+});
+
 test("a verified user has so many places, others go past", async () => {
   const gate = new RunGate({ maxRunsPerUser: 1 });
   const ann = { id: "ann", verified: true };
