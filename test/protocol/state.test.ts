@@ -5,7 +5,6 @@
 import type { EntryBody, EntryBodyOf, EventFrame } from "../../protocol/entries.ts";
 import type { SessionState } from "../../protocol/frames.ts";
 import { fold, roleOf } from "../../protocol/state.ts";
-import { addUsage, NO_USAGE } from "../../protocol/usage.ts";
 import { assert, suite } from "../support/suite.ts";
 import { ADA, assistantMessage, entry, SESSION, USAGE, userMessage } from "./logs.ts";
 
@@ -234,40 +233,6 @@ test("tool-dispatched, tool-accepted and tool-lost move the call", () => {
   assert.equal(accepted.calls[0], { ...call, state: "accepted", ...at });
   const lost = after(accepted, { type: "tool-lost", call: "call_1", attempt: 2, cause: "gone" });
   assert.equal(lost.calls[0], { ...call, state: "lost", ...at });
-});
-
-test("tool-delegated names the session of a task at the call and its part, and what it used is the session's", () => {
-  const given = after(foldAll(RUNNING), { type: "tool-delegated", call: "call_1", child: "ses_2" });
-  const call = { call: "call_1", message: "msg_2", run: "run_1", tool: "clock" };
-  assert.equal(given.calls[0], { ...call, state: "dispatched", attempt: 0, child: "ses_2" });
-  const usage = { inputTokens: 4, outputTokens: 1 };
-  const ended = after(given, { type: "tool-result", call: "call_1", outcome: "ok", durationMs: 1, usage });
-  const part = ended.messages.at(-1)?.parts.find((item) => item.type === "dynamic-tool");
-  assert.is(part?.type === "dynamic-tool" && part.child, "ses_2");
-  assert.equal(ended.session.usage, addUsage(given.session.usage ?? NO_USAGE, usage));
-  assert.equal(ended.run?.usage, given.run?.usage, "not of its own steps");
-});
-
-test("a session that is made for a task has its members from the beginning", () => {
-  const parent = {
-    session: "ses_1",
-    run: "run_1",
-    call: "call_1",
-    agent: "demo",
-    input: "msg_1",
-    depth: 1,
-    deadlineAt: 9,
-  };
-  const made: EntryBody = {
-    type: "session-created",
-    agent: "helper",
-    owner: "ada",
-    parent,
-    members: { bob: "viewer" },
-  };
-  const { members, session } = foldAll([made]);
-  assert.equal(members, { bob: "viewer", ada: "owner" });
-  assert.equal(session.parent, parent);
 });
 
 test("tool-result closes the call and completes its part, by outcome", () => {
