@@ -80,7 +80,7 @@ export class Runtime {
   #closed = false;
 
   constructor(model: Model, hook: Hook | readonly Hook[] = [], options: RuntimeOptions = {}) {
-    const { now = Date.now, coalesceMs, snapshotEvery } = options;
+    const { now = Date.now, coalesceMs, snapshotEvery, retentionDays, unheard } = options;
     const idleMs = options.idleMs ?? 10_000;
     this.model = model;
     this.hook = composeHooks(...(Array.isArray(hook) ? (hook as readonly Hook[]) : [hook as Hook]));
@@ -145,7 +145,6 @@ export class Runtime {
         return failed;
       },
     });
-    const { retentionDays, unheard } = options;
     const parts = { ...services, registry: this.registry, watches: this.watches };
     if (unheard !== undefined) this.#unheard = new Unheard(parts, unheard);
     if (retentionDays !== undefined) this.#retention = new Retention(parts, retentionDays);
