@@ -5,7 +5,8 @@
  */
 import type { EntryBody, EventFrame } from "./entries.ts";
 import type { HistoryMessage, OpenCall, OpenRun, QueuedInput, SessionState } from "./frames.ts";
-import type { OpenInvite, Role, RunReason, SessionInfo, ToolPart } from "./content.ts";
+import type { Role, RunReason, SessionInfo, ToolPart } from "./content.ts";
+import { used, withInvites } from "./invited.ts";
 import { answered, clocked, forgotten, notified, remembered } from "./waiting.ts";
 import { edited, floorOf, queued, reordered, withFloor } from "./queue.ts";
 import { messageSize, totalBytes, withLast, withMessageAt, withoutFirst, withPart } from "./size.ts";
@@ -271,21 +272,6 @@ function whatBecame(
     ...(attempt === undefined ? {} : { attempt }),
     ...(provider === undefined ? {} : { provider }),
   };
-}
-
-function withInvites(
-  state: SessionState,
-  change: (invites: readonly OpenInvite[]) => readonly OpenInvite[],
-): SessionState {
-  const { invites: before = [], ...rest } = state;
-  const invites = change(before);
-  return invites.length === 0 ? rest : { ...rest, invites: [...invites] };
-}
-
-function used(invites: readonly OpenInvite[], id: string | undefined): readonly OpenInvite[] {
-  return invites
-    .map((item) => (item.invite === id ? { ...item, uses: item.uses - 1 } : item))
-    .filter(({ uses }) => uses > 0);
 }
 
 /** The first request counts, but that a later one may roll back, too. */
