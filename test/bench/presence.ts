@@ -29,7 +29,7 @@ export const presence: Bench = {
     const watchers = options.size === "quick" ? 110 : 1000;
     const count = Math.max(1, samplesOf(options, { quick: 1, normal: 5, full: 10 }));
     const samples: Sample[] = [];
-    for (let at = 0; at < count; at++) samples.push(await visit(watchers));
+    for (let at = 0; at < count; at++) samples.push(await watched(watchers));
     return report(samples, watchers, options);
   },
 };
@@ -40,7 +40,14 @@ interface Watcher {
   told: Frame;
 }
 
-async function visit(count: number): Promise<Sample> {
+/**
+ * Rejects when a watcher was not told how it stands: who is here after the joins and the leaves, who types in between.
+ * `check` sees what each that is there was told last, when a phase is over.
+ */
+export async function watched(
+  count: number,
+  check: (phase: keyof Sample, told: readonly Frame[]) => void = () => undefined,
+): Promise<Sample> {
   const server = await startHaulout("memory");
   const watchers: Watcher[] = [];
   let look = (): void => undefined;
@@ -54,7 +61,11 @@ async function visit(count: number): Promise<Sample> {
     return watcher;
   };
   /** Does something, and measures until every watcher has been told what holds then. */
-  const phase = async (act: () => Promise<unknown>, holds: (told: Frame) => boolean): Promise<Phase> => {
+  const phase = async (
+    name: keyof Sample,
+    act: () => Promise<unknown>,
+    holds: (told: Frame) => boolean,
+  ): Promise<Phase> => {
     const cpu = cpuMs(server.pid);
     await act();
     const began = performance.now();
@@ -67,7 +78,12 @@ async function visit(count: number): Promise<Sample> {
       };
       look();
     });
-    return { ms: performance.now() - began, cpuMs: cpuMs(server.pid) - cpu };
+    const measured = { ms: performance.now() - began, cpuMs: cpuMs(server.pid) - cpu };
+    check(
+      name,
+      watchers.map(({ told }) => told),
+    );
+    return measured;
   };
   try {
     while (watchers.length < count) {
@@ -83,10 +99,12 @@ async function visit(count: number): Promise<Sample> {
     const typists = ({ users }: Frame): number =>
       (users as Frame[] | undefined)?.filter(({ typing }) => typing).length ?? 0;
     const join = await phase(
+      "join",
       () => all({ type: "attach" }),
       ({ people }) => people === count,
     );
     const type = await phase(
+      "type",
       () =>
         Promise.all(
           watchers
@@ -97,6 +115,7 @@ async function visit(count: number): Promise<Sample> {
     );
     const stay = Math.ceil(count / 2) + 1;
     const leave = await phase(
+      "leave",
       async () => {
         for (const { link } of watchers.splice(stay)) link.close();
         // The last to leave: a round trip of who stays comes after it.

@@ -19,6 +19,8 @@ const USERS: Readonly<Record<string, readonly string[]>> = {
 };
 const tokenOf = (user: string): string => `${user}-secret-0123456789`;
 const QUESTION = { questions: [{ id: "q", text: "Now?", kind: "text" }] };
+/** Requests of one connection that are unanswered together. */
+const AT_ONCE = 20;
 const ASKS = script(calls(["ask", QUESTION]), { text: "thanks" });
 
 test.before(async () => {
@@ -93,25 +95,43 @@ test("a filter holds for lists and watches alike, and a session that leaves it i
   await told(watcher, right, (frame) => frame["info"] === undefined);
 });
 
-test("of 100 sessions a watcher is told of the half that it may read", async () => {
-  const [ada, eve] = [await enter("ada"), await enter("eve")];
-  const watcher = await watching("bob", { sessions: {}, requests: true });
-  const boss = await watching("boss", { sessions: {}, requests: true });
-  const mine = new Set<string>();
-  let last = "";
-  for (let number = 0; number < 100; number++) {
-    last = await newSession(number % 2 === 0 ? ada : eve, { title: "seals" });
-    if (number % 2 === 0) await ada.ok("grant", { session: last, user: "bob", role: "editor" });
-    if (number % 2 === 0) mine.add(last);
-    if (number % 10 < 2) await say(number % 2 === 0 ? ada : eve, last, ASKS);
-  }
-  await told(boss, last);
-  const shared = [...mine].at(-1)!;
-  await ada.ok("updateSession", { session: shared, title: "the end" });
-  await told(watcher, shared, (frame) => frame["info"]?.title === "the end");
-  assert.equal(sessionsTold(watcher), mine);
-  assert.is(sessionsTold(boss).size, 100);
-});
+test(
+  "of 1000 sessions a watcher is told of the half that it may read, and receives nothing of the other",
+  { limitMs: 60_000 },
+  async () => {
+    const [ada, eve] = [await enter("ada"), await enter("eve")];
+    const watcher = await watching("bob", { sessions: {}, requests: true });
+    const boss = await watching("boss", { sessions: {}, requests: true });
+    const mine = new Set<string>();
+    const others = new Set<string>();
+    const make = async (number: number): Promise<void> => {
+      const isMine = number % 2 === 0;
+      const owner = isMine ? ada : eve;
+      const session = await newSession(owner, { title: "seals" });
+      if (isMine) await ada.ok("grant", { session, user: "bob", role: "editor" });
+      (isMine ? mine : others).add(session);
+      if (number % 50 < 2) await say(owner, session, ASKS);
+    };
+    for (let from = 0; from < 1000; from += AT_ONCE)
+      await Promise.all(Array.from({ length: AT_ONCE }, (_, at) => make(from + at)));
+    const asking = new Set<string>();
+    const isAsking = (frame: Frame): boolean => {
+      if (frame["type"] === "sessionChanged" && frame["info"]?.requests === 1) asking.add(frame["session"]);
+      return asking.size === 40;
+    };
+    await boss.frame(isAsking, { ms: 30_000, what: "40 sessions that ask" });
+    const shared = [...mine].at(-1)!;
+    await ada.ok("updateSession", { session: shared, title: "the end" });
+    await told(watcher, shared, (frame) => frame["info"]?.title === "the end");
+    assert.equal(sessionsTold(watcher), mine);
+    const received = JSON.stringify(watcher.received.map(({ frame }) => frame));
+    assert.equal(
+      [...others].filter((session) => received.includes(session)),
+      [],
+    );
+    assert.is(sessionsTold(boss).size, 1000);
+  },
+);
 
 test("who is removed is told that the session is gone, and nothing more of it", async () => {
   const ada = await enter("ada");

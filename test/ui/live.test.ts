@@ -169,6 +169,32 @@ else {
   );
 
   test(
+    "another agent is asked to answer one message, also one that came while the page was open",
+    { limitMs: 90_000 },
+    async () => {
+      const { link, session } = await newSession("With a guest");
+      const { page, violations, errors } = await browser.open(server.http);
+      await page.getByRole("radio", { name: "demo" }).waitFor();
+      await client.putAgent({ name: "poet" });
+      await page.goto(link);
+      await page.getByLabel("Who answers").selectOption("poet");
+      await say(page, "a line, please");
+      await page.getByText("You said “a line, please”").waitFor();
+      assert.is(await page.getByLabel("Who answers").inputValue(), "");
+      await say(page, "thank you");
+      await page.getByText("You said “thank you”").waitFor();
+      assert.equal(await page.locator(".is-agent .author").allInnerTexts(), ["poet", "demo"]);
+      await until(() => session.state?.messages.length === 4, 10_000, "four messages");
+      assert.equal(
+        session.state?.messages.map(({ author }) => author.id),
+        ["local", "poet", "local", "demo"],
+      );
+      await client.removeAgent("poet");
+      assert.equal([...violations, ...errors], []);
+    },
+  );
+
+  test(
     "a message that waits for its server survives a reload, and is sent once",
     { limitMs: 90_000 },
     async () => {

@@ -13,6 +13,8 @@ export interface Sending {
   readonly key: string;
   readonly content: Content;
   readonly mode: SendMode;
+  /** Who answers, if not the session's agent. */
+  readonly agent?: string;
   readonly at: number;
   /** Why the server did not take it. */
   readonly refused?: string;
@@ -20,8 +22,9 @@ export interface Sending {
 
 export const sending = signal<readonly Sending[]>(ofTab.get("sending") ?? []);
 
-export function send(session: string, content: Content, mode: SendMode): void {
-  const item: Sending = { session, key: newId("key"), content, mode, at: Date.now() };
+export function send(session: string, content: Content, mode: SendMode, agent?: string): void {
+  const guest = agent === undefined ? {} : { agent };
+  const item: Sending = { session, key: newId("key"), content, mode, ...guest, at: Date.now() };
   put([...sending.value, item]);
   attempt(item);
 }
@@ -51,9 +54,10 @@ export function sendWhatWaits(): void {
 }
 
 function attempt(item: Sending): void {
-  const { session, key, content, mode } = item;
+  const { at: _, refused: __, ...fields } = item;
+  const { key } = item;
   const own = client.peek();
-  own.request("send", { session, key, content, mode }, { timeoutMs: Infinity }).then(
+  own.request("send", fields, { timeoutMs: Infinity }).then(
     () => discard(key),
     (error: unknown) => {
       // Another client has it now, or it waits for somebody to sign in.

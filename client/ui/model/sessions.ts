@@ -51,15 +51,22 @@ export function watchSessions(): void {
     };
   });
   effect(() => {
-    const own = client.value;
-    if (!isOnline.value) return;
+    void client.value;
     // A request changes the status, of which nothing here may depend.
-    untracked(() => own.listAgents()).then(
+    if (isOnline.value) untracked(listAgents);
+  });
+}
+
+/** Asks anew which agents there are: they may change while the page is open. */
+export function listAgents(): void {
+  client
+    .peek()
+    .listAgents()
+    .then(
       ({ items }) => (agents.value = items),
       // Asked again at the next connection.
       () => undefined,
     );
-  });
 }
 
 function take(watching: Watching): void {

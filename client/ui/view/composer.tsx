@@ -1,6 +1,6 @@
 /**
- * Where one writes: a draft that survives reloads, files, and how the message meets a run that is open: wait, steer or
- * interrupt. Owns these choices and the stop button; viewers see why there is nothing to write in.
+ * Where one writes: a draft that survives reloads, files, who answers, and how the message meets a run that is open: wait,
+ * steer or interrupt. Owns these choices and the stop button; viewers see why there is nothing to write in.
  */
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { Content, FilePart, SendMode } from "../../index.ts";
@@ -8,6 +8,7 @@ import { act, tell } from "../model/acts.ts";
 import { bytes, plain } from "../model/format.ts";
 import { user } from "../model/link.ts";
 import { draftOf, keepDraft, send } from "../model/sends.ts";
+import { agents, listAgents } from "../model/sessions.ts";
 import type { OpenSession } from "../model/session.ts";
 import { Icon } from "./icons.tsx";
 import { mayTakePart } from "./rights.ts";
@@ -75,14 +76,18 @@ function Writing({ session }: { session: OpenSession }) {
   const [text, setText] = useState(() => draftOf(session.id));
   const [files, setFiles] = useState<readonly FilePart[]>([]);
   const [mode, setMode] = useState<SendMode>("queue");
+  const [guest, setGuest] = useState("");
   const area = useRef<HTMLTextAreaElement>(null);
   const run = session.state.value?.run;
+  const own = session.state.value?.session.agent;
+  const others = agents.value.filter(({ name }) => name !== own);
   useEffect(() => keepDraft(session.id, text), [text]);
   useLayoutEffect(() => {
     const box = area.current!;
     box.style.height = "auto";
     box.style.height = `${Math.min(box.scrollHeight, 240)}px`;
   }, [text]);
+  useEffect(listAgents, []);
   useEffect(() => {
     // On a phone the keyboard would cover what one came to read.
     if (matchMedia("(min-width: 48rem)").matches) area.current?.focus();
@@ -92,11 +97,12 @@ function Writing({ session }: { session: OpenSession }) {
     if (text.trim() === "" && files.length === 0) return;
     const words = text.trim() === "" ? [] : [{ type: "text" as const, text }];
     const content: Content = files.length === 0 ? text : [...words, ...files];
-    send(session.id, content, run === undefined ? "queue" : how);
+    send(session.id, content, run === undefined ? "queue" : how, guest || undefined);
     session.handle.value?.setTyping(false);
     setText("");
     setFiles([]);
     setMode("queue");
+    setGuest("");
   };
   const attach = async (list: Iterable<File>): Promise<void> => {
     const added = await Promise.all([...list].map(readFile));
@@ -174,6 +180,21 @@ function Writing({ session }: { session: OpenSession }) {
           />
         </label>
         <span class="grow" />
+        {others.length > 0 && (
+          <select
+            aria-label="Who answers"
+            value={guest}
+            title="Who answers this message"
+            onChange={(event) => setGuest(event.currentTarget.value)}
+          >
+            <option value="">{plain(own ?? "", 24)}</option>
+            {others.map(({ name }) => (
+              <option key={name} value={name}>
+                {plain(name, 24)}
+              </option>
+            ))}
+          </select>
+        )}
         {run !== undefined && (
           <>
             <select
