@@ -71,7 +71,9 @@ export class AgentRegistry {
         if (row.current !== undefined && this.#registered.has(name))
           log.warn({ agent: name }, "an agent that was put is hidden by one of the same name");
       } catch (error) {
-        log.error({ agent: name, err: error }, "an agent that was put cannot be read");
+        // What the parser says quotes the text, in which there may be a key.
+        const problem = error instanceof SyntaxError ? "it is not JSON" : (error as Error).message;
+        log.error({ agent: name, problem }, "an agent that was put cannot be read");
       }
     }
   }
@@ -135,7 +137,7 @@ export class AgentRegistry {
         return { version: current.version };
       const version = Math.max(this.#parts.now(), (versions.at(-1)?.version ?? 0) + 1);
       const next = await this.#build(version, definition);
-      await this.#write(name, next, versions);
+      await this.#change(name, next, [...versions, next]);
       return { version };
     });
   }
@@ -146,22 +148,36 @@ export class AgentRegistry {
       this.#assertFree(name);
       const put = this.#put.get(name);
       if (put?.current === undefined) throw unknownAgent(name);
-      await this.#write(name, undefined, put.versions);
+      await this.#change(name, undefined, put.versions);
     });
   }
 
   /** Lets go of the definitions that neither count nor have a run any more. */
   async prune(): Promise<void> {
     await this.#changing.runExclusive(async () => {
-      for (const [name, { current, versions }] of this.#put)
-        if (this.#kept(name, current, versions).length < versions.length)
-          await this.#write(name, current, versions);
+      for (const name of this.#put.keys()) await this.#prune(name);
     });
   }
 
+  /** All that there was is kept until it does not count any more: meanwhile a run may begin with it. */
+  async #change(name: string, current: Version | undefined, versions: readonly Version[]): Promise<void> {
+    await this.#write(name, current, versions);
+    await this.#prune(name);
+  }
+
+  async #prune(name: string): Promise<void> {
+    const { current, versions } = this.#put.get(name)!;
+    const used = this.#parts.inUse();
+    if (used === undefined) return;
+    const kept = versions.filter(
+      ({ version }) =>
+        version === current?.version || used.some((run) => run.agent === name && run.version === version),
+    );
+    if (kept.length < versions.length) await this.#write(name, current, kept);
+  }
+
   /** Written first: what is not durable does not count. */
-  async #write(name: string, current: Version | undefined, before: readonly Version[]): Promise<void> {
-    const versions = this.#kept(name, current, before);
+  async #write(name: string, current: Version | undefined, versions: readonly Version[]): Promise<void> {
     const row: Row = {
       ...(current === undefined ? {} : { current: current.version }),
       versions: versions.map(({ version, definition }) => ({ version, definition })),
@@ -169,17 +185,6 @@ export class AgentRegistry {
     await this.#parts.store.writeAgent(name, versions.length === 0 ? null : Buffer.from(JSON.stringify(row)));
     if (versions.length === 0) this.#put.delete(name);
     else this.#put.set(name, { current, versions });
-  }
-
-  /** The current one last, after those that open runs began with. */
-  #kept(name: string, current: Version | undefined, before: readonly Version[]): Version[] {
-    const used = this.#parts.inUse();
-    const kept = before.filter(
-      ({ version }) =>
-        version !== current?.version &&
-        (used === undefined || used.some((run) => run.agent === name && run.version === version)),
-    );
-    return current === undefined ? kept : [...kept, current];
   }
 
   async #build(version: number, definition: AgentOptions): Promise<Version> {

@@ -30,12 +30,15 @@ test.after.each(closeRuntimes);
 /** A store that the end of its runtime does not end, and whose next write of an agent may fail. */
 class LastingStore extends MemoryStore {
   failing = false;
+  /** Writes are done, and nobody is told before this. */
+  answer: Promise<void> = Promise.resolve();
 
   override async close(): Promise<void> {}
 
-  override writeAgent(...given: Parameters<MemoryStore["writeAgent"]>): Promise<void> {
-    if (this.failing) return Promise.reject(new StoreUnavailableError("the disk is gone"));
-    return super.writeAgent(...given);
+  override async writeAgent(...given: Parameters<MemoryStore["writeAgent"]>): Promise<void> {
+    if (this.failing) throw new StoreUnavailableError("the disk is gone");
+    await super.writeAgent(...given);
+    await this.answer;
   }
 }
 
@@ -249,6 +252,37 @@ test("over a restart an open run keeps its definition too, replaced or removed, 
       `the first definition to be let go: ${JSON.stringify(await kept(store, "helper"))}`,
     );
   }
+});
+
+test("a run that begins while a change is being written keeps what it began with", async () => {
+  const store = new LastingStore();
+  const one = tools();
+  const first = await startRuntime({ ...one.setup, store });
+  await until(() => first.runtime.registry.definitionsInUse(), 5000, "recovery");
+  const { version } = await put(first, { name: "helper", maxSteps: 3 });
+  const session = await first.session({ agent: "helper" });
+  const written = deferred();
+  store.answer = written.promise;
+  const replaced = put(first, { name: "helper", maxSteps: 1 });
+  await until(async () => (await kept(store, "helper"))[0] !== version, 5000, "the write");
+  await first.send(
+    session,
+    script(
+      { calls: [{ tool: "hold", input: {} }] },
+      { calls: [{ tool: "look", input: {} }] },
+      { text: "done" },
+    ),
+  );
+  await one.called;
+  written.resolve();
+  const { version: next } = await replaced;
+  assert.equal(await kept(store, "helper"), [next, [version, next]]);
+  await first.runtime.close();
+  one.letGo();
+  const two = tools();
+  two.letGo();
+  const second = await startRuntime({ ...two.setup, store });
+  assert.is((await second.entry(session, "run-finished")).event.reason, "text");
 });
 
 test("a session whose agent was removed is read and refuses what is new; a send repeated is answered as before", async () => {
