@@ -196,6 +196,32 @@ else {
     },
   );
 
+  test("what is older comes by itself where the newest leave room on the screen", async () => {
+    const author = { kind: "user" as const, id: "ann", name: "Ann", verified: false };
+    const at = Date.now();
+    const said = (id: string, text: string) => ({
+      at,
+      event: {
+        type: "message" as const,
+        message: { id, role: "user" as const, author, parts: [{ type: "text" as const, text }] },
+      },
+    });
+    const created = { at, event: { type: "session-created", agent: "demo", owner: "ann" } as const };
+    const long = "w".repeat(700 * 1024);
+    const put = { session: "ses_roomy" };
+    await client.request("importEntries", {
+      ...put,
+      after: 0,
+      entries: [created, said("msg_a", "the first")],
+    });
+    await client.request("importEntries", { ...put, after: 2, entries: [said("msg_b", long)] });
+    await client.request("importEntries", { ...put, after: 3, entries: [said("msg_c", long)], last: true });
+    const { page, violations, errors } = await browser.open(`${server.http}/#/s/ses_roomy`);
+    await page.locator("[data-row='msg_c']").waitFor();
+    await page.locator("[data-row='msg_a']").getByText("the first").waitFor();
+    assert.equal([...violations, ...errors], []);
+  });
+
   test("three hundred deltas a second become one text, painted once a frame", async () => {
     const { session } = await client.createSession({ agent: "demo", title: "Fast" });
     const { page, violations, errors } = await browser.open(`${server.http}/#/s/${session}`);

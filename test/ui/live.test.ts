@@ -105,9 +105,10 @@ else {
       await say(page, script(3 * SLOW));
       await shows(page, "a5");
       await server.kill();
-      await page.getByText(/Reconnecting/).waitFor();
+      await page.getByText(/Reconnecting in \d+ s/).waitFor();
       await say(page, "Are you still there?");
       await page.getByText("1 message unsent, kept here").waitFor();
+      await page.locator(".is-unsent", { hasText: "kept until there is a connection" }).waitFor();
       await page.getByLabel("Message", { exact: true }).fill("a draft");
       const { data, port } = server;
       server = await TestServer.start({ data, env: { HAULOUT_PORT: String(port) } });

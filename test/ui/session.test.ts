@@ -321,6 +321,22 @@ else {
       const isAtEnd = (): Promise<boolean> =>
         page.locator(".scroller").evaluate((box) => box.scrollHeight - box.scrollTop - box.clientHeight < 2);
       await until(isAtEnd, 5000, "the end");
+      await page.getByLabel("Message", { exact: true }).fill("sent at once");
+      // A row comes before the browser has said that the reader scrolled.
+      await page.evaluate(() => {
+        document.querySelector(".scroller")!.scrollTop = 0;
+        document.querySelector<HTMLFormElement>("form.composer")!.requestSubmit();
+      });
+      await until(
+        () => session.state?.run === undefined && session.state?.messages.length === 6,
+        10_000,
+        "its answer",
+      );
+      await page.getByRole("button", { name: "Jump to latest" }).waitFor();
+      assert.ok(
+        (await page.locator(".scroller").evaluate((box) => box.scrollTop)) < 200,
+        "the reader stays there",
+      );
       quiet(ann);
       await ann.context.close();
     },

@@ -73,14 +73,19 @@ export class OpenSession {
     if (handle === undefined || this.isFetching.value || !this.hasOlder.value) return;
     this.isFetching.value = true;
     try {
-      const page = await handle.history({
-        limit: PAGE,
-        ...(this.#cursor === undefined ? {} : { cursor: this.#cursor }),
-      });
-      const first = this.#older[0]?.seq ?? this.#newer[0]?.seq ?? Infinity;
-      this.#older = [...page.items.filter(({ seq }) => seq < first), ...this.#older];
-      this.#cursor = page.cursor;
-      this.hasOlder.value = page.cursor !== undefined;
+      let found: readonly HistoryMessage[] = [];
+      // The first pages may hold nothing but what the state has.
+      do {
+        const page = await handle.history({
+          limit: PAGE,
+          ...(this.#cursor === undefined ? {} : { cursor: this.#cursor }),
+        });
+        const first = this.#older[0]?.seq ?? this.#newer[0]?.seq ?? Infinity;
+        found = page.items.filter(({ seq }) => seq < first);
+        this.#cursor = page.cursor;
+      } while (found.length === 0 && this.#cursor !== undefined);
+      this.#older = [...found, ...this.#older];
+      this.hasOlder.value = this.#cursor !== undefined;
       this.#refresh();
     } catch {
       // Asked again when its reader scrolls again.

@@ -49,6 +49,10 @@ export function Transcript({
   const following = useRef(true);
   /** By how much the rows above were guessed wrongly; made good at the top. */
   const lead = useRef(0);
+  /** Where the box was when it was last looked at. */
+  const top = useRef(0);
+  /** With how many rows more were asked for because these leave room. */
+  const asked = useRef(-1);
   const [isAway, setAway] = useState(false);
   const [range, setRange] = useState<Range>({ from: 0, to: 0 });
 
@@ -65,6 +69,8 @@ export function Transcript({
     const box = scroller.current;
     if (box === null) return;
     for (const element of elements(box)) heights.set(element.dataset["row"]!, element.offsetHeight);
+    // The reader has scrolled, and the event that says so is still to come.
+    if (following.current && box.scrollTop < top.current - 1 && !isNearEnd(box)) return look();
     if (following.current) box.scrollTop = box.scrollHeight;
     else if (anchor.current !== undefined) {
       const row = elements(box).find((element) => element.dataset["row"] === anchor.current!.id);
@@ -80,8 +86,14 @@ export function Transcript({
     remember(box);
     // Of the rows as they are now.
     if (moved !== 0) setRange(shown);
+    if (box.scrollHeight < box.clientHeight + BEYOND && rows.length > 0 && asked.current !== rows.length) {
+      // There may be nothing to scroll, by which more would be asked for.
+      asked.current = rows.length;
+      onNearTop();
+    }
   };
   const remember = (box: HTMLElement): void => {
+    top.current = box.scrollTop;
     const first = elements(box).find((element) => element.offsetTop + element.offsetHeight > box.scrollTop);
     // Where nothing is drawn yet there is nothing to hold on to.
     anchor.current =
@@ -96,9 +108,8 @@ export function Transcript({
   const look = (): void => {
     const box = scroller.current;
     if (box === null) return;
-    const isNearEnd = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
-    following.current = isNearEnd;
-    setAway(!isNearEnd);
+    following.current = isNearEnd(box);
+    setAway(!following.current);
     remember(box);
     setRange((before) => {
       const now = around(rows, heights, box.scrollTop, box.clientHeight);
@@ -154,6 +165,10 @@ export function Transcript({
       )}
     </div>
   );
+}
+
+function isNearEnd(box: HTMLElement): boolean {
+  return box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
 }
 
 function elements(box: HTMLElement): HTMLElement[] {
