@@ -1,3 +1,4 @@
+// limit: 300 s
 /**
  * Agents over the wire, as their users meet them: an admin puts, replaces and removes them with the command, everybody's
  * list shows it, kill -9 loses none of it, and a run that was open goes on with the definition it began with.

@@ -1,3 +1,4 @@
+// limit: 300 s
 /**
  * The feed over all sessions and the list of what waits for an answer, over real sockets: who is told of what, as filters and
  * rights say, and that nobody learns of a session that they may not read.
