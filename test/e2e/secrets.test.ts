@@ -126,7 +126,7 @@ test("whatever fails, none is printed, logged, audited, measured or sent", { lim
     assert.not([printed, audited, JSON.stringify(frames)].join().includes(secret));
 });
 
-test("neither check nor a start that fails quotes one", { limitMs: 60_000 }, async () => {
+test("neither check nor a start that fails quotes one", { limitMs: 180_000 }, async () => {
   const key = join(folder, "key.pem");
   writeFileSync(key, `-----BEGIN PRIVATE KEY-----\n${MARK}\n-----END PRIVATE KEY-----\n`);
   const database = `postgres://haulout:${MARK}-password@127.0.0.1:1/haulout`;
