@@ -12,7 +12,7 @@ import { readIdsFrom } from "./scan.ts";
 import type { IndexItem, Unindexed } from "./store.ts";
 
 /** Sessions of before that one write marks. */
-const MARKED_AT_ONCE = 500;
+const MARKED_AT_ONCE = 200;
 const NO_IDS: ReadonlySet<string> = new Set();
 const ALL_MARKED = Buffer.of(0);
 
@@ -27,7 +27,12 @@ export class Indexing {
   }
 
   async unindexed(limit: number, ids?: readonly string[]): Promise<Unindexed[]> {
-    if (ids === undefined) await this.#alone(() => this.#markOld());
+    const found = await this.#marked(limit, ids);
+    if (found.length > 0 || ids !== undefined) return found;
+    return (await this.#alone(() => this.#markOld())) ? this.#marked(limit) : [];
+  }
+
+  #marked(limit: number, ids?: readonly string[]): Promise<Unindexed[]> {
     return this.#handle.use(async (level) => {
       const marks =
         ids?.map((id) => sessionKey(Kind.unindexed, id)) ??
@@ -87,8 +92,8 @@ export class Indexing {
     });
   }
 
-  /** Marks sessions that were there before there was a search, some at a time, until it has found one or all are. */
-  async #markOld(): Promise<void> {
+  /** Marks some of the sessions that were there before there was a search. False: all are. */
+  async #markOld(): Promise<boolean> {
     for (;;) {
       const marked = await this.#lane.write({
         ids: NO_IDS,
@@ -114,7 +119,7 @@ export class Indexing {
           return { result: found.fresh.length };
         },
       });
-      if (marked !== 0) return;
+      if (marked !== 0) return marked !== undefined;
     }
   }
 }
