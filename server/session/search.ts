@@ -4,11 +4,12 @@
  * what is the caller's, and whose role has ended meanwhile is asked here.
  */
 import { decodeTrusted } from "../../protocol/codec.ts";
+import type { SessionInfo } from "../../protocol/content.ts";
 import type { EventFrame } from "../../protocol/entries.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { ClientFrameOf, ResultOf, SearchHit } from "../../protocol/frames.ts";
 import { allows } from "../auth/identity.ts";
-import type { Found, FoundPage, SearchQuery, Store } from "../store/store.ts";
+import type { FoundPage, SearchQuery, Store } from "../store/store.ts";
 import { mayRead, type Caller } from "./access.ts";
 import { textOf } from "./indexer.ts";
 import { decodeInfo } from "./listing.ts";
@@ -19,6 +20,8 @@ import { wantedOf, type Wanted } from "./words.ts";
 
 const HITS = 20;
 const MAX_HITS = 50;
+/** Entries that are read at once: each may fill a frame. */
+const AT_ONCE = 8;
 /** Pages of the store that one page of a filtered search may read. */
 const MAX_PAGES = 10;
 
@@ -44,15 +47,16 @@ export async function search(
       ...(cursor === undefined ? {} : { cursor }),
       ...(allows(caller, "watch") ? {} : { reader: caller.actor.id }),
     });
-    for (const found of page.items) {
-      const held = registry.peek(found.id);
+    const readable = page.items.flatMap(({ id, index, seq }) => {
+      const held = registry.peek(id);
       // What was found may be older than a role's end.
-      if (held !== undefined && !mayRead(caller, held.state)) continue;
-      const info = held?.state.session ?? decodeInfo(found.index);
-      if (!matches({ agent, owner, state, labels }, info)) continue;
-      const hit = await hitOf(store, found, wanted);
-      if (hit !== undefined)
-        items.push({ ...hit, ...(info.title === undefined ? {} : { title: info.title }) });
+      if (held !== undefined && !mayRead(caller, held.state)) return [];
+      const info = held?.state.session ?? decodeInfo(index);
+      return matches({ agent, owner, state, labels }, info) ? [{ info, seq }] : [];
+    });
+    for (let at = 0; at < readable.length; at += AT_ONCE) {
+      const some = readable.slice(at, at + AT_ONCE).map(({ info, seq }) => hitOf(store, info, seq, wanted));
+      items.push(...(await Promise.all(some)).filter((hit) => hit !== undefined));
     }
     cursor = page.cursor;
     if (cursor === undefined || items.length >= limit) break;
@@ -69,22 +73,23 @@ async function find(store: Pick<Store, "search">, query: SearchQuery): Promise<F
   }
 }
 
-/** Undefined: the session is gone meanwhile. Entries are read one by one, because each may fill a frame. */
+/** Undefined: the session is gone meanwhile. */
 async function hitOf(
   store: Pick<Store, "read">,
-  { id, index, seq }: Found,
+  { id, agent, owner, title }: SessionInfo,
+  seq: number,
   wanted: Wanted,
 ): Promise<SearchHit | undefined> {
   const [entry] = await store.read(id, seq - 1, 1);
   const frame = entry && (decodeTrusted(entry.bytes) as EventFrame);
   const found = frame && textOf(frame.event);
   if (frame === undefined || found === undefined) return undefined;
-  const { agent, owner } = decodeInfo(index);
   const said = frame.event.type === "message" ? frame.event.message : undefined;
   return {
     session: id,
     agent,
     owner,
+    ...(title === undefined ? {} : { title }),
     seq,
     at: frame.at,
     ...(said === undefined ? {} : { message: said.id, author: said.author }),

@@ -155,6 +155,7 @@ async function ask(store: EmbeddedStore, messages: number, options: BenchOptions
     for (const { name, text } of QUESTIONS) {
       const taken: number[] = [];
       let hits = 0;
+      const cpu = process.cpuUsage();
       for (let round = 0; round < rounds; round++) {
         const wanted = text(random);
         const began = performance.now();
@@ -162,8 +163,17 @@ async function ask(store: EmbeddedStore, messages: number, options: BenchOptions
         taken.push(performance.now() - began);
         hits += items.length;
       }
+      const { user, system } = process.cpuUsage(cpu);
+      const used = (user + system) / 1000 / rounds;
       const ms = (q: number): string => quantile(taken, q).toFixed(1);
-      lines.push([`${whose}, ${name}`, (hits / rounds).toFixed(1), ms(0.5), ms(0.99), ms(1)]);
+      lines.push([
+        `${whose}, ${name}`,
+        (hits / rounds).toFixed(1),
+        used.toFixed(1),
+        ms(0.5),
+        ms(0.99),
+        ms(1),
+      ]);
       const groups = taken.map((sample) => ({ ours: [sample], theirs: [GOAL_MS] }));
       const estimate = ratioOf(groups, (samples) => quantile(samples, 0.99));
       rows.push({
@@ -174,6 +184,6 @@ async function ask(store: EmbeddedStore, messages: number, options: BenchOptions
       });
     }
   }
-  options.say(table([`${messages} messages`, "hits", "p50 ms", "p99 ms", "longest"], lines));
+  options.say(table([`${messages} messages`, "hits", "CPU ms", "p50 ms", "p99 ms", "longest"], lines));
   return rows;
 }
