@@ -195,7 +195,7 @@ test("search finds what was said, as lines for people or of JSON", async () => {
   const found = await until(
     async () => {
       const { out } = await piped(["search", "KITTIWAKE", "land", "--limit", "2"]);
-      return out.length === 2 && out;
+      return out.length === 2 ? out : undefined;
     },
     20_000,
     "both messages to be found",
