@@ -200,7 +200,7 @@ test("search finds what was said, as lines for people or of JSON", async () => {
     20_000,
     "both messages to be found",
   );
-  assert.match(found[1], new RegExp(`^\\d{4}-.* ${id}:\\d+ ann: The kittiwake␛\\[31m has landed\\.$`));
+  assert.match(found[1] ?? "", new RegExp(`^\\d{4}-.* ${id}:\\d+ ann: The kittiwake␛\\[31m has landed\\.$`));
   const json = await piped(["search", "kittiwake", "--json"]);
   assert.ok(json.out.every((line) => (JSON.parse(line) as { session: string }).session === id));
   assert.equal((await piped(["search", "never-said-anywhere"])).out, ["nothing found"]);
