@@ -189,24 +189,6 @@ test("sessions lists what there is, as a table or as lines of JSON", async () =>
   assert.ok(json.out.some((line) => (JSON.parse(line) as { id: string }).id === id));
 });
 
-test("search finds what was said, as lines for people or of JSON", async () => {
-  const { out: chat } = await piped(["chat", "--as", "ann"], ["The kittiwake\u001b[31m has landed."]);
-  const id = session(chat);
-  const found = await until(
-    async () => {
-      const { out } = await piped(["search", "KITTIWAKE", "land", "--limit", "2"]);
-      return out.length === 2 ? out : undefined;
-    },
-    20_000,
-    "both messages to be found",
-  );
-  assert.match(found[1] ?? "", new RegExp(`^\\d{4}-.* ${id}:\\d+ ann: The kittiwake␛\\[31m has landed\\.$`));
-  const json = await piped(["search", "kittiwake", "--json"]);
-  assert.ok(json.out.every((line) => (JSON.parse(line) as { session: string }).session === id));
-  assert.equal((await piped(["search", "never-said-anywhere"])).out, ["nothing found"]);
-  assert.is((await piped(["search"])).code, 2);
-});
-
 test("watch prints the entries of a session from the first one, and goes on", async () => {
   const { out: chat } = await piped(["chat", "--as", "ann"], ["hi"]);
   const id = session(chat);
