@@ -70,7 +70,7 @@ export function Transcript({
     if (box === null) return;
     for (const element of elements(box)) heights.set(element.dataset["row"]!, element.offsetHeight);
     // The reader has scrolled, and the event that says so is still to come.
-    if (following.current && box.scrollTop < top.current - 1 && !isNearEnd(box)) return look();
+    if (following.current && box.scrollTop < top.current - NEAR && !isNearEnd(box)) return look();
     if (following.current) box.scrollTop = box.scrollHeight;
     else if (anchor.current !== undefined) {
       const row = elements(box).find((element) => element.dataset["row"] === anchor.current!.id);
