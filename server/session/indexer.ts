@@ -7,7 +7,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import { decodeTrusted } from "../../protocol/codec.ts";
 import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
 import type { Log } from "../observe/log.ts";
-import type { IndexItem, IndexText, Store, Unindexed } from "../store/store.ts";
+import { MAX_UINT48 } from "../store/check.ts";
+import { StoreDamagedError } from "../store/store.ts";
+import type { IndexItem, IndexText, Store, StoredEntry, Unindexed } from "../store/store.ts";
 import { termsOf } from "./words.ts";
 
 /** What comes within this time is indexed together. */
@@ -15,8 +17,8 @@ const SOON_MS = 100;
 /** Logs and different words of one write. */
 const SESSIONS_AT_ONCE = 32;
 const TERMS_AT_ONCE = 2000;
-const PAGE_ENTRIES = 200;
-const PAGE_BYTES = 128 * 1024;
+const PAGE_ENTRIES = 100;
+const PAGE_BYTES = 32 * 1024;
 const FIRST_RETRY_MS = 1000;
 const LAST_RETRY_MS = 60_000;
 
@@ -149,7 +151,8 @@ export class Indexer {
 
   /** The next entries of a log. */
   async #page({ id, seq }: Unindexed): Promise<IndexItem> {
-    const entries = await this.#parts.store.read(id, seq, PAGE_ENTRIES, PAGE_BYTES);
+    const entries = await this.#read(id, seq);
+    if (entries === undefined) return { id, after: seq, seq: MAX_UINT48, texts: [] };
     const texts: IndexText[] = [];
     let bytes = 0;
     for (const entry of entries) {
@@ -161,5 +164,16 @@ export class Indexer {
     }
     const more = entries.length === PAGE_ENTRIES || bytes >= PAGE_BYTES;
     return { id, after: seq, seq: seq + entries.length, texts, more };
+  }
+
+  /** Undefined: the log is damaged there, and so nobody can write to it; the others need not wait for it. */
+  async #read(id: string, seq: number): Promise<StoredEntry[] | undefined> {
+    try {
+      return await this.#parts.store.read(id, seq, PAGE_ENTRIES, PAGE_BYTES);
+    } catch (error) {
+      if (!(error instanceof StoreDamagedError)) throw error;
+      this.#parts.log.warn({ session: id, err: error }, "a damaged log is not indexed any further");
+      return undefined;
+    }
   }
 }

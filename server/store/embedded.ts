@@ -317,7 +317,8 @@ export class EmbeddedStore implements Store {
         const owner = this.#owners.under(grant);
         if (owner === undefined) return { result: false };
         deleteListed(batch, id, owner.row);
-        for (const kind of [Kind.snapshot, Kind.checkpoint] as const) batch.del(sessionKey(kind, id));
+        for (const kind of [Kind.snapshot, Kind.checkpoint, Kind.unindexed] as const)
+          batch.del(sessionKey(kind, id));
         const row = sessionKey(Kind.session, id);
         const mark = sessionKey(Kind.purge, id);
         batch.put(row, sealDeletedSession(row, this.#now()));

@@ -91,16 +91,14 @@ export class IndexPlan {
     this.#indexed.set(id, more ? -1 : seq);
   }
 
-  /** Some of the rows of a session that was deleted; the last time those of the session itself. */
+  /** Some of the texts of a session that was deleted; the last time how far it was indexed. */
   async drop(id: string): Promise<void> {
     const key = sessionKey(Kind.indexed, id);
-    const { readers } = readIndexed(id, key, await this.#level.get(key));
+    const value = await this.#level.get(key);
+    const { readers } = readIndexed(id, key, value);
     const texts = await this.#level.iterator({ ...rangeOf(Kind.text, id), limit: DROPPED_AT_ONCE }).all();
-    for (const [row, value] of texts) this.#remove(row, readText(id, row, value), readers);
-    if (texts.length > 0) return;
-    const rest = [key, sessionKey(Kind.unindexed, id)];
-    const values = await this.#level.getMany(rest);
-    this.#dels.push(...rest.filter((_, at) => values[at] !== undefined));
+    for (const [row, text] of texts) this.#remove(row, readText(id, row, text), readers);
+    if (texts.length === 0 && value !== undefined) this.#dels.push(key);
   }
 
   /** Reads the sets that change. */

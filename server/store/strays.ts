@@ -115,14 +115,7 @@ const OWNED = [
   Kind.unindexed,
 ] as const;
 /** What a deleted session may still have, until the mark that it is being taken off the disk is gone. */
-const PURGED: ReadonlySet<Kind> = new Set([
-  Kind.entry,
-  Kind.key,
-  Kind.mark,
-  Kind.text,
-  Kind.indexed,
-  Kind.unindexed,
-]);
+const PURGED: ReadonlySet<Kind> = new Set([Kind.entry, Kind.key, Kind.mark, Kind.text, Kind.indexed]);
 
 /** Rows of sessions that were deleted or never were. One look a session and kind, however many rows it has. */
 export async function inspectStrays(level: Level, report: Report): Promise<void> {
