@@ -39,11 +39,36 @@ export function buildPrompt(state: SessionState, agent: string): PromptMessage[]
   }
   for (const message of state.messages) {
     if (message.seq <= since || message.rolledBack) continue;
-    if (message.role === "user")
-      prompt.push({ role: "user", parts: [author(message.author), ...userParts(message.parts)] });
-    else if (message.author.id !== agent) prompt.push(...other(message));
-    else prompt.push(...assistant(message, message.run !== undefined && message.run === state.run?.run));
+    const form =
+      message.role === "user"
+        ? "asked"
+        : message.author.id !== agent
+          ? "other"
+          : message.run !== undefined && message.run === state.run?.run
+            ? "current"
+            : "own";
+    prompt.push(...promptOf(message, form));
   }
+  return prompt;
+}
+
+/** How a model is shown a message: a user's, another agent's, its own, of the run that is open. */
+type Form = "asked" | "other" | "own" | "current";
+
+const made = new WeakMap<HistoryMessage, Partial<Record<Form, readonly PromptMessage[]>>>();
+
+/** Remembered, because a message object never changes: a long history is not written out anew for each step. */
+function promptOf(message: HistoryMessage, form: Form): readonly PromptMessage[] {
+  const forms = made.get(message) ?? {};
+  const known = forms[form];
+  if (known !== undefined) return known;
+  const prompt: readonly PromptMessage[] =
+    form === "asked"
+      ? [{ role: "user", parts: [author(message.author), ...userParts(message.parts)] }]
+      : form === "other"
+        ? other(message)
+        : assistant(message, form === "current");
+  made.set(message, { ...forms, [form]: prompt });
   return prompt;
 }
 

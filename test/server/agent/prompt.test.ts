@@ -286,6 +286,21 @@ test("what another agent said stands under its name, in parts that its text does
   assert.equal(roles("third"), ["user", "user", "user"]);
 });
 
+test("of a long history only what is new is written out, for each agent and while its run goes on", () => {
+  const said = [user("one"), assistant([{ type: "text", text: "two" }])];
+  const run = { run: "run_1" } as SessionState["run"];
+  const first = buildPrompt(state(said));
+  const next = buildPrompt(state([...said, user("three")]));
+  assert.is(next.length, 3);
+  for (const [at, message] of first.entries()) assert.is(next[at], message);
+  const byOther = promptFor(state(said), "another");
+  assert.is.not(byOther[1], first[1]);
+  assert.is(byOther[1]?.role, "user");
+  const current = buildPrompt(state(said, { run }));
+  assert.is.not(current[1], first[1]);
+  for (const [at, message] of buildPrompt(state(said)).entries()) assert.is(message, first[at]);
+});
+
 test("the state is read, not changed", () => {
   const given = state([user("go"), assistant([tool("call_1", {})])]);
   const before = structuredClone(given);
