@@ -34,7 +34,8 @@ test("quick runs every bench and ends with rows as JSON", { limitMs: 240_000 }, 
     assert.equal(Object.keys(row), ["name", "ratio", "goal", "better", "interval"]);
     const [from, to] = row.interval;
     // A row in µs is a difference, and with two samples the bare side may come out the slower one.
-    const positive = row.ratio > 0 || row.name.includes("µs");
+    // And of a short stream the system itself may hold all that one reader does not take.
+    const positive = row.ratio > 0 || row.name.includes("µs") || row.name.includes("bytes kept");
     assert.ok(positive && Number.isFinite(row.ratio), JSON.stringify(row));
     assert.ok(from <= to && row.interval.length === 2, JSON.stringify(row));
     assert.ok(row.goal === null || row.goal > 0, JSON.stringify(row));
