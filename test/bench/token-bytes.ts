@@ -1,8 +1,9 @@
 /**
  * Bytes on the wire of a streamed token beyond its text: a server as it is served, a script that writes a hundred tokens a
- * second, and what the reader's socket took meanwhile. Everything that comes counts, the heads of WebSocket too. Part of
- * `replay`; a count, not a time.
+ * second, and the deltas that a reader gets, each with the head of a WebSocket message. Part of `replay`; a count, not a
+ * time.
  */
+import { encodeFrame } from "../../protocol/codec.ts";
 import { newId } from "../../protocol/ids.ts";
 import type { BenchOptions, Row } from "./bench.ts";
 import { Link } from "./link.ts";
@@ -11,6 +12,8 @@ import { startHaulout } from "./processes.ts";
 const RATE = 100;
 const TOKEN = "word";
 const GOAL = 14;
+/** Of a message of WebSocket that is so short. */
+const HEAD_BYTES = 2;
 
 export async function tokenRow({ size, say }: BenchOptions): Promise<Row> {
   const tokens = size === "quick" ? 50 : 500;
@@ -20,22 +23,21 @@ export async function tokenRow({ size, say }: BenchOptions): Promise<Row> {
     const { session } = await link.request({ type: "createSession", agent: "demo" });
     let deltas = 0;
     let text = 0;
-    let before = 0;
-    const streamed = new Promise<number>((resolve) => {
+    let bytes = 0;
+    const streamed = new Promise<void>((resolve) => {
       link.onFrame = (frame) => {
-        const { type } = frame;
-        if (type === "part") before = link.bytesRead;
-        if (type === "delta") {
-          deltas++;
-          text += (frame["text"] as string).length;
-          if (text === tokens * TOKEN.length) resolve(link.bytesRead - before);
-        }
+        if (frame["type"] !== "delta") return;
+        deltas++;
+        bytes += HEAD_BYTES + encodeFrame(frame).length;
+        text += (frame["text"] as string).length;
+        if (text === tokens * TOKEN.length) resolve();
       };
     });
     await link.request({ type: "attach", session });
     const script = [{ text: TOKEN.repeat(tokens), rate: RATE, chunk: TOKEN.length }];
     await link.request({ type: "send", session, key: newId("key"), content: JSON.stringify({ script }) });
-    const beyond = ((await streamed) - text) / tokens;
+    await streamed;
+    const beyond = (bytes - text) / tokens;
     say(`${tokens} tokens in ${deltas} deltas: ${beyond.toFixed(1)} bytes beyond the text of each`);
     link.close();
     const name = `replay, bytes of a streamed token beyond its text, ${RATE} tokens/s`;

@@ -14,13 +14,13 @@ import type { AppendItem, Member, Store } from "../../server/store/store.ts";
 const ADA: Actor = { kind: "user", id: "ada", name: "Ada", verified: false };
 const DEMO: Actor = { kind: "agent", id: "demo", name: "demo", verified: true };
 const USAGE = { inputTokens: 40, outputTokens: 60 };
-export const QUESTION = "A message of a length that people write, neither a word nor a page.";
-export const ANSWER = "An answer is longer than its question: it says what was found, and how. ".repeat(4);
+const QUESTION = "A message of a length that people write, neither a word nor a page.";
+const ANSWER = "An answer is longer than its question: it says what was found, and how. ".repeat(4);
 /** Entries of a turn. */
 export const TURN = 6;
 const PER_COMMIT = 600;
 
-/** A new session of `agent`'s owner `ada` as one commit makes it. */
+/** A new session, as one commit makes it. */
 export function newSession(create: Member, owner: Actor = ADA): AppendItem {
   const id = newId("ses");
   const epoch = Date.now();
