@@ -24,27 +24,33 @@ async function search(...args: string[]): Promise<{ code: number | null; out: st
   return { code, out: command.stdout.join("\n"), err: command.stderr.join("\n") };
 }
 
-test("it prints who said what where, safe for a terminal, or lines of JSON", async () => {
-  const client = connect({ url: server.url, user: { id: "ann" } });
-  const { session } = await client.createSession({ agent: "demo", title: "Birds" });
-  await (await client.attach(session)).ask("The kittiwake\u001b[31m has landed.");
-  await until(
-    async () => (await client.search({ text: "kittiwake" })).items.length === 2,
-    10_000,
-    "both messages to be found",
-  );
-  client.close();
-  const { code, out } = await search("KITTIWAKE", "land");
-  assert.is(code, 0);
-  assert.match(
-    out,
-    new RegExp(`^\\d{4}-.* ${session}:\\d+ \\(Birds\\) ann: The kittiwake␛\\[31m has landed\\.$`, "m"),
-  );
-  const first = JSON.parse((await search("kittiwake", "--limit", "1", "--json")).out) as { session: string };
-  assert.is(first.session, session);
-  assert.is((await search("bird", "--owner", "bob")).out, "nothing found");
-  const wrong = await search();
-  assert.equal([wrong.code, wrong.out], [2, ""]);
-});
+test(
+  "it prints who said what where, safe for a terminal, or lines of JSON",
+  { limitMs: 60_000 },
+  async () => {
+    const client = connect({ url: server.url, user: { id: "ann" } });
+    const { session } = await client.createSession({ agent: "demo", title: "Birds" });
+    await (await client.attach(session)).ask("The kittiwake\u001b[31m has landed.");
+    await until(
+      async () => (await client.search({ text: "kittiwake" })).items.length === 2,
+      10_000,
+      "both messages to be found",
+    );
+    client.close();
+    const { code, out } = await search("KITTIWAKE", "land");
+    assert.is(code, 0);
+    assert.match(
+      out,
+      new RegExp(`^\\d{4}-.* ${session}:\\d+ \\(Birds\\) ann: The kittiwake␛\\[31m has landed\\.$`, "m"),
+    );
+    const first = JSON.parse((await search("kittiwake", "--limit", "1", "--json")).out) as {
+      session: string;
+    };
+    assert.is(first.session, session);
+    assert.is((await search("bird", "--owner", "bob")).out, "nothing found");
+    const wrong = await search();
+    assert.equal([wrong.code, wrong.out], [2, ""]);
+  },
+);
 
 test.run();
