@@ -296,11 +296,11 @@ export class EmbeddedStore implements Store {
   }
 
   async unindexed(limit: number, ids?: readonly string[]): Promise<readonly Unindexed[]> {
-    return this.#scan(() => this.#indexing.unindexed(limit, ids));
+    return this.#told(() => this.#indexing.unindexed(limit, ids));
   }
 
   async index(items: readonly IndexItem[]): Promise<boolean> {
-    return this.#scan(() => this.#indexing.index(items));
+    return this.#told(() => this.#indexing.index(items));
   }
 
   async search(query: SearchQuery): Promise<FoundPage> {
@@ -367,9 +367,13 @@ export class EmbeddedStore implements Store {
     }
   }
 
-  async #scan<T>(work: (level: Level) => Promise<T>): Promise<T> {
+  #scan<T>(work: (level: Level) => Promise<T>): Promise<T> {
+    return this.#told(() => this.#handle.use(work));
+  }
+
+  async #told<T>(work: () => Promise<T>): Promise<T> {
     try {
-      return await this.#handle.use(work);
+      return await work();
     } catch (error) {
       throw readError("(any)", error);
     }

@@ -49,7 +49,10 @@ export class Handle {
     }
   }
 
-  /** Read or write. Waits for a reopening under way; throws StoreUnavailableError when there is nothing to work with. */
+  /**
+   * Read or write. Waits for a reopening under way; throws StoreUnavailableError when there is nothing to work with. The work
+   * never waits for the lane: a failed write there reopens, and for that waits until nobody works.
+   */
   async use<T>(work: (level: Level) => Promise<T>): Promise<T> {
     await this.#opening;
     const level = this.#level;

@@ -26,7 +26,7 @@ const member = await store.join("one", 10 ** 9);
 
 /** What no session may ever lose: text by seq. */
 const acked = new Map<string, Map<number, string>>();
-const seen = { acks: 0, unknown: 0, fenced: 0, unavailable: 0 };
+const seen = { acks: 0, indexed: 0, unknown: 0, fenced: 0, unavailable: 0 };
 let stopped = false;
 
 /** Does not compress, so that the disk fills as fast as it is written. */
@@ -54,6 +54,7 @@ async function write(id: string, draw: Random): Promise<void> {
       epoch: grant.epoch,
       expectedSeq: grant.seq,
       entries: [bytes(text)],
+      searchable: true,
       ...(draw.chance(0.1) && { index: indexRow({ open: true }) }),
     });
     if (result.status === "ok") {
@@ -96,6 +97,23 @@ async function reload(id: string): Promise<Grant | undefined> {
   }
 }
 
+/** As the server would beside all that: writes of its own, which a failed one of others must not hold up, nor they it. */
+async function index(): Promise<void> {
+  while (!stopped) {
+    try {
+      const logs = await store.unindexed(SESSIONS);
+      const said = logs.map(({ id, seq: after }) => {
+        const seq = after + 1;
+        return { id, after, seq, texts: [{ seq, terms: [`${seq % 100}`] }], more: true };
+      });
+      if (said.length > 0 && (await store.index(said))) seen.indexed += said.length;
+    } catch (error) {
+      isUnavailable(error);
+    }
+    await new Promise(setImmediate);
+  }
+}
+
 function isUnavailable(error: unknown): void {
   if (!(error instanceof StoreUnavailableError)) throw error;
   seen.unavailable++;
@@ -109,7 +127,8 @@ async function check(from: EmbeddedStore, id: string): Promise<void> {
     assert.ok(found[seq - 1] === text, `${id}: acked ${seq} of ${found.length} is lost`);
 }
 
-const writing = Promise.all(Array.from({ length: SESSIONS }, (_, at) => write(`ses_${at}`, random.fork())));
+const writers = Array.from({ length: SESSIONS }, (_, at) => write(`ses_${at}`, random.fork()));
+const writing = Promise.all([...writers, index()]);
 writing.catch((error: unknown) => {
   console.error(error);
   process.exit(1);
@@ -127,6 +146,8 @@ for (; rounds < 4; rounds++) {
     await until(() => seen.unavailable > before.unavailable + 100, 20_000, "a store out of work");
   rmSync(filler);
   await after(seen.acks + 200);
+  const { indexed } = seen;
+  await until(() => seen.indexed > indexed, 20_000, "more to be found");
   // Whoever took no part in the failed write must not go on from a memory that may be ahead of the disk.
   const { id, epoch, seq } = bystander;
   const late = await queue.append({ id, epoch, expectedSeq: seq, entries: [bytes("late")] });
