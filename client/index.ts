@@ -43,6 +43,7 @@ export type {
   ListedAgent,
   ListedProvider,
   ListedRequest,
+  SearchHit,
   ListedTool,
   OpenCall,
   OpenRequest,

@@ -3,6 +3,7 @@
  * The page uses the public client library and its own folder, no other part of Haulout.
  */
 import { render } from "preact";
+import { watchWords } from "./model/found.ts";
 import { takeTicket } from "./model/link.ts";
 import { sendWhatWaits } from "./model/sends.ts";
 import { followRoute } from "./model/session.ts";
@@ -11,6 +12,7 @@ import { App } from "./view/app.tsx";
 
 takeTicket();
 watchSessions();
+watchWords();
 followRoute();
 sendWhatWaits();
 render(<App />, document.querySelector("#root")!);

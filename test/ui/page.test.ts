@@ -9,6 +9,7 @@ import { connect } from "../../client/index.ts";
 import { TestServer } from "../support/server.ts";
 import { assert, suite } from "../support/suite.ts";
 import { ensureTool } from "../support/tools.ts";
+import { until } from "../support/wait.ts";
 import { TestBrowser } from "./support/browser.ts";
 
 const MAX_FIRST_VIEW = 60 * 1024;
@@ -121,6 +122,28 @@ else {
     const other = await browser!.open(`${server.http}/#/s/${session}`);
     await other.page.getByText("You said “Hello, walrus!”").waitFor();
     assert.equal([...violations, ...errors, ...other.violations, ...other.errors], []);
+  });
+
+  test("what was said in any session is found by its words, and leads there", async () => {
+    const client = connect({ url: server.url });
+    const { session } = await client.createSession({ agent: "demo", title: "On the ice" });
+    const chat = await client.attach(session);
+    await chat.ask("Forty tusks, <b>counted</b> twice");
+    await until(async () => (await client.search({ text: "tusks" })).items.length > 1, 10_000, "an index");
+    client.close();
+    const { page, violations, errors } = await browser!.open(server.http);
+    await page.getByLabel("Find sessions and what was said").fill("forty tus");
+    const hits = page.getByRole("region", { name: "Said" }).getByRole("link");
+    const said = hits.filter({ hasText: "local · On the ice" });
+    await said.waitFor();
+    assert.is((await said.locator(".snippet").innerText()).trim(), "Forty tusks, <b>counted</b> twice");
+    assert.equal(await said.locator("mark").allInnerTexts(), ["Forty", "tusks"]);
+    await said.click();
+    await page.getByRole("heading", { name: "On the ice" }).waitFor();
+    assert.ok(page.url().endsWith(`#/s/${session}`));
+    await page.getByLabel("Find sessions and what was said").fill("");
+    await hits.first().waitFor({ state: "detached" });
+    assert.equal([...violations, ...errors], []);
   });
 
   test("a server that wants a token is asked for one, below a base path, and a wrong one is told", async () => {

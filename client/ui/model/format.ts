@@ -19,6 +19,18 @@ export function plain(text: string, most = 120): string {
   return shown.length > most ? `${shown.slice(0, most - 1).join("")}…` : shown.join("");
 }
 
+/** A piece of a line, its ends as they are. */
+export const piece = (text: string): string => text.replace(UNSEEN, " ");
+
+/** What a session is called in lists. */
+export const titleOf = ({
+  id,
+  title,
+}: {
+  readonly id: string;
+  readonly title?: string | undefined;
+}): string => plain(title ?? "") || `Untitled ${id.slice(-6)}`;
+
 /** Code and output with what would hide or reorder it made visible. */
 export function visible(text: string): string {
   return text.replace(

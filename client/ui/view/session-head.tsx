@@ -5,7 +5,7 @@
 import { useState } from "preact/hooks";
 import type { Usage } from "../../index.ts";
 import { act, tell } from "../model/acts.ts";
-import { count, plain } from "../model/format.ts";
+import { count, plain, titleOf } from "../model/format.ts";
 import { textOf } from "../model/form.ts";
 import { client, user } from "../model/link.ts";
 import { go } from "../model/route.ts";
@@ -16,7 +16,7 @@ import { Icon } from "./icons.tsx";
 import { Members } from "./members.tsx";
 import { Back } from "./pane.tsx";
 import { mayTakePart } from "./rights.ts";
-import { stateWords, titleOf } from "./sidebar.tsx";
+import { stateWords } from "./sidebar.tsx";
 
 export function SessionHead({ session }: { session: OpenSession }) {
   const [isNaming, setNaming] = useState(false);

@@ -3,7 +3,7 @@
  * there are is sessions.ts's.
  */
 import type { SessionInfo } from "../../index.ts";
-import { count, plain, plural, when } from "../model/format.ts";
+import { count, plain, plural, titleOf, when } from "../model/format.ts";
 import { route, linkTo, type Route } from "../model/route.ts";
 import {
   inbox,
@@ -17,6 +17,7 @@ import {
 } from "../model/sessions.ts";
 import type { Standing } from "../model/sessions.ts";
 import { Account } from "./account.tsx";
+import { Found } from "./found.tsx";
 import { Icon, type IconName } from "./icons.tsx";
 
 const PLACES: readonly { view: "inbox" | "tools" | "activity"; name: string; icon: IconName }[] = [
@@ -68,8 +69,8 @@ export function Sidebar() {
       <div class="find" role="search">
         <input
           type="search"
-          aria-label="Find sessions"
-          placeholder="Find sessions"
+          aria-label="Find sessions and what was said"
+          placeholder="Find"
           value={words.value}
           onInput={(event) => (words.value = event.currentTarget.value)}
         />
@@ -87,6 +88,7 @@ export function Sidebar() {
       </div>
       <nav aria-label="Sessions" class="sessions">
         <Rows />
+        <Found />
       </nav>
       <Account />
     </div>
@@ -143,9 +145,6 @@ function Row({ info }: { info: SessionInfo }) {
     </li>
   );
 }
-
-export const titleOf = (info: Pick<SessionInfo, "title" | "id">): string =>
-  plain(info.title ?? "") || `Untitled ${info.id.slice(-6)}`;
 
 export function stateWords(info: SessionInfo): string {
   const { id, queued, requests, failed } = info;
