@@ -234,21 +234,29 @@ test("error: a model that throws before it streams is a failed model, not a fail
 });
 
 test("error: an agent that is gone when its input's turn comes ends the run in the append that starts it", async () => {
-  const runtime = await startRuntime({ agent: null });
-  await runtime.runtime.addAgent({ name: "other" });
-  const session = await runtime.session({ agent: "gone" });
-  const end = await runtime.run(session, "hello?");
+  const store = new MemoryStore();
+  const began = deferred();
+  const look = { name: "look", effect: "pure", inputSchema: {} } as const;
+  const first = await startRuntime({
+    store,
+    tools: [{ ...look, execute: () => (began.resolve(), new Promise(() => {})) }],
+  });
+  await first.runtime.addAgent({ name: "gone" });
+  const session = await first.session();
+  await first.send(session, script({ calls: [{ tool: "look" }] }, { text: "seen" }));
+  const { input } = await first.send(session, "hello?", { agent: "gone" });
+  await began.promise;
+  await closeRuntimes();
+
+  const second = await startRuntime({ store, tools: [{ ...look, execute: () => "there" }] });
+  const end = await second.endOf(session, input);
   assert.is(end.reason, "error");
   assert.is(end.error?.code, "not-found");
-  assert.equal(typesOf(await runtime.log(session)), [
-    "session-created",
-    "input-queued",
-    "run-started",
-    "message",
-    "run-finished",
-  ]);
-  assert.is((await runtime.run(session, "and now?", { agent: "other" })).reason, "text");
-  assert.equal(violations(await runtime.log(session)), []);
+  const entries = (await second.log(session)).filter(({ run }) => run === end.run);
+  assert.equal(typesOf(entries), ["run-started", "message", "run-finished"]);
+  assert.is(new Set(entries.map(({ at }) => at)).size, 1, "one append");
+  assert.is((await second.run(session, "and now?")).reason, "text");
+  assert.equal(violations(await second.log(session)), []);
 });
 
 test("a run that a stop on purpose left open goes on at the next start, and so does the queue", async () => {
