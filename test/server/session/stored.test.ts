@@ -9,7 +9,7 @@ import { cut, fold } from "../../../protocol/state.ts";
 import { snapshotFor } from "../../../server/session/snapshot.ts";
 import { encodeState, Stored } from "../../../server/session/stored.ts";
 import { MemoryStore } from "../../../server/store/memory.ts";
-import type { StoredEntry } from "../../../server/store/store.ts";
+import type { StoredEntry, Unindexed } from "../../../server/store/store.ts";
 import { TURN, writeLongSession } from "../../support/long-log.ts";
 import { closeRuntimes, finishes, says, startRuntime, TestModel } from "../../support/runtime.ts";
 import { assert, suite } from "../../support/suite.ts";
@@ -27,6 +27,11 @@ class CountingStore extends MemoryStore {
     const entries = await super.read(...given);
     this.entriesRead += entries.length;
     return entries;
+  }
+
+  /** The search reads every log once in its own time, which is not what is counted here. */
+  override unindexed(): Promise<readonly Unindexed[]> {
+    return Promise.resolve([]);
   }
 
   override async snapshot(...given: Parameters<MemoryStore["snapshot"]>): Promise<boolean> {
