@@ -4,7 +4,6 @@
  * finds. As a process of its own its arguments are those of `live`, and it prints each log as one JSON line.
  */
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import type { EventFrame } from "../../protocol/entries.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { Model, ModelRequest } from "../../server/model/model.ts";
@@ -15,6 +14,7 @@ import { fork } from "../../server/session/fork.ts";
 import { CommitQueue } from "../../server/store/commit.ts";
 import { EmbeddedStore } from "../../server/store/embedded.ts";
 import { readLog } from "../support/runtime.ts";
+import { asProcess } from "./lives.ts";
 import { Runs } from "./runs.ts";
 
 const SESSION = "onward";
@@ -102,7 +102,4 @@ export async function live(directory: string, at: string): Promise<EventFrame[][
   return logs;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  const [directory = "", at = "0"] = process.argv.slice(2);
-  for (const log of await live(directory, at)) process.stdout.write(`${JSON.stringify(log)}\n`);
-}
+await asProcess(import.meta.url, ([directory = "", at = "0"]) => live(directory, at));

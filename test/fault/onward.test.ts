@@ -5,13 +5,12 @@
  */
 import { buildPrompt } from "../../server/agent/prompt.ts";
 import type { EventFrame } from "../../protocol/entries.ts";
-import type { SessionState } from "../../protocol/frames.ts";
-import { fold } from "../../protocol/state.ts";
 import { violations } from "../server/agent/rules.ts";
-import { spawnNode, temporaryDirectory } from "../support/process.ts";
+import { temporaryDirectory } from "../support/process.ts";
 import { compiled } from "../support/root.ts";
 import { bodiesOf } from "../support/runtime.ts";
 import { assert, suite } from "../support/suite.ts";
+import { mortal, stateOf } from "./lives.ts";
 import { live } from "./onward-child.ts";
 
 const test = suite("kills during compaction and fork");
@@ -20,17 +19,7 @@ const CHILD = compiled("test/fault/onward-child.ts");
 /** The logs of all sessions, or that the process was killed; without a death it is the life of this process. */
 async function life(directory: string, at: number | string): Promise<EventFrame[][] | "killed"> {
   if (at === 0) return live(directory, "0");
-  const child = spawnNode([CHILD, directory, String(at)]);
-  const { code, signal } = await child.exited;
-  if (signal === "SIGKILL") return "killed";
-  assert.is(code, 0, child.stderr.join("\n"));
-  return child.stdout.map((line) => JSON.parse(line) as EventFrame[]);
-}
-
-function stateOf(log: readonly EventFrame[]): SessionState {
-  let state: SessionState | undefined;
-  for (const entry of log) state = fold(state, entry);
-  return state!;
+  return mortal<EventFrame[]>(CHILD, [directory, String(at)]);
 }
 
 function check(logs: readonly EventFrame[][], when: string): void {

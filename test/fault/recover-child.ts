@@ -5,7 +5,6 @@
  */
 import { appendFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import type { EventFrame } from "../../protocol/entries.ts";
 import { scriptedModel } from "../../server/model/scripted.ts";
 import { Runtime } from "../../server/runtime.ts";
@@ -16,6 +15,7 @@ import { createSession } from "../../server/session/create.ts";
 import { CommitQueue } from "../../server/store/commit.ts";
 import { EmbeddedStore } from "../../server/store/embedded.ts";
 import { readLog } from "../support/runtime.ts";
+import { asProcess } from "./lives.ts";
 import { Runs } from "./runs.ts";
 
 const SESSION = "crash";
@@ -115,8 +115,6 @@ export async function live(
   return log;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  const [directory = "", at = "0", policy = "restart-step", asked, tokens] = process.argv.slice(2);
-  const log = await live(directory, at, policy, asked, tokens);
-  for (const entry of log) process.stdout.write(`${JSON.stringify(entry)}\n`);
-}
+await asProcess(import.meta.url, ([directory = "", at = "0", policy = "restart-step", asked, tokens]) =>
+  live(directory, at, policy, asked, tokens),
+);

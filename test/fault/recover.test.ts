@@ -6,14 +6,13 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { EntryBodyOf, EntryType, EventFrame } from "../../protocol/entries.ts";
-import { fold } from "../../protocol/state.ts";
 import { addUsage, NO_USAGE } from "../../protocol/usage.ts";
-import type { SessionState } from "../../protocol/frames.ts";
 import type { Spent } from "../../server/store/store.ts";
 import { violations } from "../server/agent/rules.ts";
-import { spawnNode, temporaryDirectory } from "../support/process.ts";
+import { temporaryDirectory } from "../support/process.ts";
 import { compiled } from "../support/root.ts";
 import { assert, suite } from "../support/suite.ts";
+import { mortal, stateOf } from "./lives.ts";
 import { live } from "./recover-child.ts";
 
 const test = suite("recovery between every two commits");
@@ -31,11 +30,7 @@ async function life(
   ...more: string[]
 ): Promise<EventFrame[] | "killed"> {
   if (at === 0) return live(directory, "0", policy, ...more);
-  const child = spawnNode([CHILD, directory, String(at), policy, ...more]);
-  const { code, signal } = await child.exited;
-  if (signal === "SIGKILL") return "killed";
-  assert.is(code, 0, child.stderr.join("\n"));
-  return child.stdout.map((line) => JSON.parse(line) as EventFrame);
+  return mortal<EventFrame>(CHILD, [directory, String(at), policy, ...more]);
 }
 
 function executions(directory: string, tool: string): number {
@@ -48,8 +43,7 @@ function executions(directory: string, tool: string): number {
  * `once` call executed at most once. Answers the end of the first run.
  */
 function check(log: readonly EventFrame[], directory: string, last = "text"): EntryBodyOf<"run-finished"> {
-  let state: SessionState | undefined;
-  for (const entry of log) state = fold(state, entry);
+  const state = stateOf(log);
   assert.equal(
     log.map(({ seq }) => seq),
     log.map((_, index) => index + 1),
@@ -63,14 +57,14 @@ function check(log: readonly EventFrame[], directory: string, last = "text"): En
   assert.equal([first!.run, second!.run, ...more], runs);
   assert.is(second!.reason, last, "the session is usable");
   const used = [first, second].reduce((sum, end) => addUsage(sum, end!.usage), NO_USAGE);
-  assert.equal(state!.session.usage, used, "each step is counted once");
+  assert.equal(state.session.usage, used, "each step is counted once");
   const { total, days } = JSON.parse(readFileSync(join(directory, "spent"), "utf8")) as Spent;
   assert.equal(total, used, "for its user, too");
   assert.equal(
     days.reduce((sum, { usage }) => addUsage(sum, usage), NO_USAGE),
     used,
   );
-  assert.equal(state!.calls, []);
+  assert.equal(state.calls, []);
   assert.equal(violations(log), []);
   const calls = bodies(log, "message").flatMap(({ message }) =>
     message.parts.flatMap((part) => (part.type === "dynamic-tool" ? [part.toolCallId] : [])),
@@ -122,9 +116,8 @@ test(
       const log = first === "killed" ? await life(directory, 0, "restart-step", "asked") : first;
       if (log === "killed") throw new Error("killed without being told");
       assert.is(check(log, directory).reason, "text", `after commit ${at}`);
-      let state: SessionState | undefined;
-      for (const entry of log) state = fold(state, entry);
-      assert.equal(state?.requests, []);
+      const state = stateOf(log);
+      assert.equal(state.requests, []);
       const [opened, ...others] = bodies(log, "request-opened");
       assert.equal(others, []);
       const resolved = bodies(log, "request-resolved");
@@ -133,7 +126,7 @@ test(
         [[opened?.request, "approve", ["ann", "bob"]]],
       );
       assert.is(bodies(log, "request-answered").length, 1, "each said it once");
-      assert.is(state?.allowances?.length, 1);
+      assert.is(state.allowances?.length, 1);
       assert.is(bodies(log, "tool-dispatched").filter(({ effect }) => effect === "once").length, 1);
       if (first !== "killed") break;
     }

@@ -4,7 +4,6 @@
  * each log as one JSON line.
  */
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import type { EventFrame } from "../../protocol/entries.ts";
 import { scriptedModel } from "../../server/model/scripted.ts";
 import { Runtime } from "../../server/runtime.ts";
@@ -13,6 +12,7 @@ import { createSession } from "../../server/session/create.ts";
 import { CommitQueue } from "../../server/store/commit.ts";
 import { EmbeddedStore } from "../../server/store/embedded.ts";
 import { readLog } from "../support/runtime.ts";
+import { asProcess } from "./lives.ts";
 import { Runs } from "./runs.ts";
 
 const SESSION = "lead";
@@ -87,8 +87,6 @@ export async function live(
   return logs;
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  const [directory = "", at = "0", mode] = process.argv.slice(2);
-  for (const log of await live(directory, Number(at), mode === "cancel" ? mode : "finish"))
-    process.stdout.write(`${JSON.stringify(log)}\n`);
-}
+await asProcess(import.meta.url, ([directory = "", at = "0", mode]) =>
+  live(directory, Number(at), mode === "cancel" ? mode : "finish"),
+);

@@ -4,13 +4,12 @@
  * process must find every task once, and one end for each. Owns what is right of all the logs together.
  */
 import type { EventFrame } from "../../protocol/entries.ts";
-import type { SessionState } from "../../protocol/frames.ts";
-import { fold } from "../../protocol/state.ts";
 import { violations } from "../server/agent/rules.ts";
-import { spawnNode, temporaryDirectory } from "../support/process.ts";
+import { temporaryDirectory } from "../support/process.ts";
 import { compiled } from "../support/root.ts";
 import { bodiesOf } from "../support/runtime.ts";
 import { assert, suite } from "../support/suite.ts";
+import { mortal, stateOf } from "./lives.ts";
 import { live } from "./tasks-child.ts";
 
 const test = suite("kills while tasks are done");
@@ -21,17 +20,7 @@ type Mode = "finish" | "cancel";
 /** The logs of all sessions, or that the process was killed; without a death it is the life of this process. */
 async function life(directory: string, at: number, mode: Mode): Promise<EventFrame[][] | "killed"> {
   if (at === 0) return live(directory, 0, mode);
-  const child = spawnNode([CHILD, directory, String(at), mode]);
-  const { code, signal } = await child.exited;
-  if (signal === "SIGKILL") return "killed";
-  assert.is(code, 0, child.stderr.join("\n"));
-  return child.stdout.map((line) => JSON.parse(line) as EventFrame[]);
-}
-
-function stateOf(log: readonly EventFrame[]): SessionState {
-  let state: SessionState | undefined;
-  for (const entry of log) state = fold(state, entry);
-  return state!;
+  return mortal<EventFrame[]>(CHILD, [directory, String(at), mode]);
 }
 
 /** What holds for all logs: each is valid, and each task is one session's, given by one call. */
