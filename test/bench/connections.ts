@@ -7,11 +7,11 @@ import { samplesOf } from "./bench.ts";
 import type { Bench, BenchOptions, Row, Size } from "./bench.ts";
 import { spent, startPeers } from "./peers.ts";
 import type { Peers } from "./peers.ts";
-import { table } from "./report.ts";
+import { quartileTable } from "./report.ts";
 import type { Side } from "./side.ts";
 import { interleave } from "./slices.ts";
 import type { Subject } from "./slices.ts";
-import { median, quantile, ratioOf } from "./stats.ts";
+import { median, ratioOf } from "./stats.ts";
 
 const SENDERS = 16;
 const IN_FLIGHT = 4;
@@ -90,16 +90,7 @@ async function beside(
     };
     const subjects = await Promise.all([make("haulout"), make("socket.io", recovery ? "recovery" : "no")]);
     const taken = await interleave(subjects, groups, 1, options.size !== "quick");
-    options.say(
-      table(
-        [`${what}: µs of CPU each`, "slices", "p25", "p50", "p75"],
-        [...taken].map(([name, samples]) => [
-          name,
-          String(samples.flat().length),
-          ...[0.25, 0.5, 0.75].map((q) => quantile(samples.flat(), q).toFixed(1)),
-        ]),
-      ),
-    );
+    options.say(quartileTable(`${what}: µs of CPU each`, taken, 1));
     const theirs = taken.get("socket.io")!;
     const pairs = taken.get("haulout")!.map((ours, at) => ({ ours, theirs: theirs[at] ?? [] }));
     return [{ name: `connections, ${what}, ${rival}`, ...ratioOf(pairs, median), goal, better: "lower" }];

@@ -13,11 +13,11 @@ import { repositoryRoot } from "../support/root.ts";
 import { samplesOf } from "./bench.ts";
 import type { Bench, BenchOptions, Row } from "./bench.ts";
 import { PIECE } from "./peer-shape.ts";
-import { table } from "./report.ts";
+import { quartileTable } from "./report.ts";
 import { Side } from "./side.ts";
 import { interleave } from "./slices.ts";
 import type { Subject } from "./slices.ts";
-import { median, quantile, ratioOf } from "./stats.ts";
+import { median, ratioOf } from "./stats.ts";
 
 interface Shape {
   readonly clients: number;
@@ -73,16 +73,7 @@ async function measure(
       }),
     ]);
     const taken = await interleave(subjects, groups, 1, options.size !== "quick");
-    options.say(
-      table(
-        [`${what}: µs of CPU per delivery`, "slices", "p25", "p50", "p75"],
-        [...taken].map(([name, samples]) => [
-          name,
-          String(samples.flat().length),
-          ...[0.25, 0.5, 0.75].map((q) => quantile(samples.flat(), q).toFixed(2)),
-        ]),
-      ),
-    );
+    options.say(quartileTable(`${what}: µs of CPU per delivery`, taken, 2));
     return (Object.entries(goals) as [Rival, number | null][]).flatMap(([rival, goal]) => {
       const theirs = taken.get(rival);
       if (theirs === undefined) return [];

@@ -15,12 +15,12 @@ import { temporaryDirectory } from "../support/process.ts";
 import { samplesOf } from "./bench.ts";
 import type { Bench, BenchOptions, Row } from "./bench.ts";
 import { spent, startPeers } from "./peers.ts";
-import { table } from "./report.ts";
+import { quartileTable } from "./report.ts";
 import { cpu } from "./side.ts";
 import type { Side } from "./side.ts";
 import { interleave } from "./slices.ts";
 import type { Subject } from "./slices.ts";
-import { median, quantile, ratioOf } from "./stats.ts";
+import { median, ratioOf } from "./stats.ts";
 import { tokenRow } from "./token-bytes.ts";
 
 /** Replays in one sample: a single one is over too soon to be measured. */
@@ -169,14 +169,5 @@ function beside(
 }
 
 function say(what: string, taken: ReadonlyMap<string, readonly number[][]>, options: BenchOptions): void {
-  options.say(
-    table(
-      [`${what}: µs of CPU each`, "slices", "p25", "p50", "p75"],
-      [...taken].map(([name, samples]) => [
-        name,
-        String(samples.flat().length),
-        ...[0.25, 0.5, 0.75].map((q) => quantile(samples.flat(), q).toFixed(2)),
-      ]),
-    ),
-  );
+  options.say(quartileTable(`${what}: µs of CPU each`, taken, 2));
 }

@@ -3,6 +3,7 @@
  * bench's.
  */
 import type { Row } from "./bench.ts";
+import { quantile } from "./stats.ts";
 
 /** Columns as wide as their widest cell; the first is left-aligned, the others right. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -11,6 +12,22 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   const line = (row: readonly string[]): string =>
     row.map((cell, at) => (at === 0 ? cell.padEnd(widths[at]!) : cell.padStart(widths[at]!))).join("  ");
   return all.map((row) => line(row).trimEnd()).join("\n");
+}
+
+/** Slices by their subject, with the quartiles of their samples. */
+export function quartileTable(
+  title: string,
+  taken: ReadonlyMap<string, readonly (readonly number[])[]>,
+  fraction: number,
+): string {
+  return table(
+    [title, "slices", "p25", "p50", "p75"],
+    [...taken].map(([name, samples]) => [
+      name,
+      String(samples.flat().length),
+      ...[0.25, 0.5, 0.75].map((q) => quantile(samples.flat(), q).toFixed(fraction)),
+    ]),
+  );
 }
 
 export function rowTable(rows: readonly Row[]): string {
