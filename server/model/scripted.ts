@@ -69,7 +69,7 @@ function findScript(messages: readonly PromptMessage[]): { items: Item[]; steps:
     const message = messages[i]!;
     if (message.role === "assistant" && message.parts.some((part) => part.type === "tool-call")) steps++;
     if (message.role !== "user") continue;
-    const items = parseScript(userText(message));
+    const items = scriptOf(message);
     if (items !== undefined) {
       // Plain text after a script is its own question once the script is played out.
       const remaining = rest(items, steps).length > 0 && (newest || endsInTools(messages));
@@ -99,6 +99,15 @@ function rest(items: Item[], steps: number): Item[] {
     from = next + 1;
   }
   return items.slice(from);
+}
+
+/** In one of its texts, whatever stands beside it, or in all of them together. */
+function scriptOf(message: PromptMessage & { role: "user" }): Item[] | undefined {
+  for (const part of message.parts) {
+    const items = part.type === "text" ? parseScript(part.text) : undefined;
+    if (items !== undefined) return items;
+  }
+  return parseScript(userText(message));
 }
 
 function parseScript(text: string): Item[] | undefined {

@@ -70,6 +70,14 @@ test("a script is played in order", async () => {
   ]);
 });
 
+test("a script is played whatever texts stand beside it", async () => {
+  const parts = ["before", script({ text: "one" }), '{"data":1}'].map((text) => ({
+    type: "text" as const,
+    text,
+  }));
+  assert.equal(await summary({ role: "user", parts }), [{ text: "one" }, "stop"]);
+});
+
 test("text comes in chunks, never inside a pair, and adds up", async () => {
   const text = "a😀b😀😀cé".repeat(5);
   for (const chunk of [1, 2, 3, 5, 100]) {
