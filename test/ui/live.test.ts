@@ -36,8 +36,8 @@ else {
   });
 
   const words = (name: string): string => Array.from({ length: WORDS }, (_, at) => `${name}${at}`).join(" ");
-  /** A script that streams, calls tools, and streams again. */
-  const script = (rate: number): string =>
+  /** A script that streams, calls tools, these too, and streams again. */
+  const script = (rate: number, ...tools: string[]): string =>
     JSON.stringify({
       script: [
         { text: words("a"), rate },
@@ -45,6 +45,7 @@ else {
           calls: [
             { tool: "clock", input: {} },
             { tool: "roll_dice", input: { count: 2 } },
+            ...tools.map((tool) => ({ tool, input: {} })),
           ],
         },
         { text: words("b"), rate: FAST },
@@ -75,24 +76,34 @@ else {
         browser.open(link, { keeps: { name: { id: "bob", name: "Bob" } } }),
       ]);
       await bob.page.getByText("Nothing was said yet").waitFor();
-      await say(ann.page, script(SLOW));
+      let letGo = (): void => {};
+      const everybodyIsThere = new Promise<void>((resolve) => (letGo = resolve));
+      const tool = {
+        description: "Waits.",
+        input: { type: "object" },
+        execute: () => everybodyIsThere.then(() => "yes"),
+      };
+      const provided = await client.provideTools({ everybody_is_there: tool }, { session: session.id });
+      await say(ann.page, script(SLOW, "everybody_is_there"));
       await Promise.all([shows(ann.page, "a5"), shows(bob.page, "a5")]);
       const carol = await browser.open(link);
       await bob.page.reload();
       await shows(carol.page, "a5");
-      assert.not.match(await answers(carol.page), new RegExp(`a${WORDS - 1}`), "it was opened in the middle");
       const pages = [ann.page, bob.page, carol.page];
+      for (const page of pages) assert.not.match(await answers(page), /b0/, "it is the middle");
+      letGo();
       await Promise.all(pages.map((page) => shows(page, `b${WORDS - 1}`)));
       await Promise.all(pages.map((page) => page.locator(".working").waitFor({ state: "detached" })));
       const expected = `${words("a")} ${words("b")}`;
       for (const page of pages) {
         assert.is((await answers(page)).replace(/\s+/g, " "), expected);
-        assert.is(await page.locator(".tool.is-ok").count(), 2);
+        assert.is(await page.locator(".tool.is-ok").count(), 3);
         assert.match(await page.locator(".message.is-own, .message.is-other").first().innerText(), /script/);
       }
       assert.is(session.state?.messages.length, 3);
       for (const { violations, errors } of [ann, bob, carol]) assert.equal([...violations, ...errors], []);
       for (const { context } of [ann, bob, carol]) await context.close();
+      await provided.withdraw();
     },
   );
 
