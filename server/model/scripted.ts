@@ -34,8 +34,14 @@ export const scriptedModel: Model = {
       if ("text" in current || "reasoning" in current) {
         const type = "text" in current ? "text" : "reasoning";
         const text = "text" in current ? current.text : current.reasoning;
+        const everyMs = 1000 / (current.rate ?? Infinity);
+        let dueAt = performance.now();
         for (const chunk of chunks(text, current.chunk ?? DEFAULT_CHUNK)) {
-          if (current.rate !== undefined) await pause(1000 / current.rate, signal);
+          if (everyMs > 0) {
+            // A timer is always a little late: that is made up for, a longer pause is not.
+            dueAt = Math.max(dueAt, performance.now() - everyMs) + everyMs;
+            await pause(dueAt - performance.now(), signal);
+          }
           signal.throwIfAborted();
           written += chunk.length;
           yield { type, block: String(index), text: chunk };
