@@ -1,11 +1,11 @@
 /**
- * Identifiers: unguessable, time-ordered, with a prefix that says what they name. Owns their form; never their
- * uniqueness across a deleted session (the store's tombstones see to that).
+ * Identifiers: unguessable, with a prefix that says what they name, time-ordered where they name something across
+ * sessions. Owns their form; never their uniqueness across a deleted session (the store's tombstones see to that).
  */
 
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 
-export type IdPrefix = "ses" | "run" | "msg" | "call" | "req" | "alw" | "con" | "key" | "ins" | "inv";
+export type IdPrefix = "ses" | "run" | "call" | "req" | "alw" | "con" | "key" | "ins" | "inv";
 
 /** A session id is any string of 1–64 of these. */
 export const SESSION_ID = /^[A-Za-z0-9_-]{1,64}$/;
@@ -21,11 +21,21 @@ export function newId(prefix: IdPrefix, now: number = Date.now()): string {
     time = ALPHABET[rest % 32] + time;
     rest = Math.floor(rest / 32);
   }
-  if (used + 16 > pool.length) {
+  return `${prefix}_${time}${randomText(16)}`;
+}
+
+/** Of a message: `msg_` + 12 characters of randomness (60 bits). Short, for each delta carries one. */
+export function newMessageId(): string {
+  return `msg_${randomText(12)}`;
+}
+
+/** So many characters of five random bits; at most as many as the pool has. */
+function randomText(length: number): string {
+  if (used + length > pool.length) {
     globalThis.crypto.getRandomValues(pool);
     used = 0;
   }
-  let tail = "";
-  for (const end = used + 16; used < end; used++) tail += ALPHABET[pool[used]! & 31];
-  return `${prefix}_${time}${tail}`;
+  let text = "";
+  for (const end = used + length; used < end; used++) text += ALPHABET[pool[used]! & 31];
+  return text;
 }

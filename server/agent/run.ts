@@ -6,7 +6,7 @@
 import type { EntryBody, EntryBodyOf } from "../../protocol/entries.ts";
 import type { Actor, FinishReason, Message, RunReason, Usage } from "../../protocol/content.ts";
 import type { HistoryMessage, OpenCall, SessionState } from "../../protocol/frames.ts";
-import { newId } from "../../protocol/ids.ts";
+import { newMessageId } from "../../protocol/ids.ts";
 import { addUsage, NO_USAGE } from "../../protocol/usage.ts";
 import { ModelError } from "../model/model.ts";
 import type { ModelPart } from "../model/model.ts";
@@ -224,7 +224,7 @@ async function* callModel(context: RunContext, step: number): AsyncGenerator<Run
     cacheKey: context.session,
   };
   for (let attempt = 1; ; attempt++) {
-    const draft = new Draft(newId("msg"));
+    const draft = new Draft(newMessageId());
     if (signal.aborted) return { type: "aborted", draft };
     let stream: AsyncIterator<ModelPart> | undefined;
     try {

@@ -8,7 +8,7 @@ import type { Content, JsonValue, SendMode } from "../../protocol/content.ts";
 import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
 import { ProtocolError } from "../../protocol/errors.ts";
 import type { ClientFrameType, OpenRun, QueuedInput, ResultOf, SessionState } from "../../protocol/frames.ts";
-import { newId } from "../../protocol/ids.ts";
+import { newMessageId } from "../../protocol/ids.ts";
 import type { Store } from "../store/store.ts";
 import { authorize, forbidden, refusedByFloor, roleOf, unknownAgent } from "./access.ts";
 import type { Caller } from "./access.ts";
@@ -72,7 +72,7 @@ export async function send(
       if (known === undefined) throw refusal;
       return repeated(session, services.store, known, request);
     }
-    const input = newId("msg");
+    const input = newMessageId();
     const entries: Entry[] = [
       {
         body: { type: "input-queued", input, key, content, mode, ...(agent === undefined ? {} : { agent }) },

@@ -6,7 +6,7 @@ import { decodeTrusted } from "../../protocol/codec.ts";
 import type { CallError, ParentLink, Role, RunReason } from "../../protocol/content.ts";
 import type { EntryBody, EntryBodyOf, EventFrame } from "../../protocol/entries.ts";
 import type { SessionState } from "../../protocol/frames.ts";
-import { newId } from "../../protocol/ids.ts";
+import { newMessageId } from "../../protocol/ids.ts";
 import { cutText } from "../../protocol/values.ts";
 import type { Task } from "../agent/context.ts";
 import type { Store } from "../store/store.ts";
@@ -45,7 +45,7 @@ export function firstEntries(
   { session: above, members }: SessionState,
 ): [EntryBodyOf<"session-created">, EntryBody] {
   const { session, run, call, by, agent, text, deadlineAt } = task;
-  const input = newId("msg");
+  const input = newMessageId();
   const { metadata } = listedInfo(above);
   return [
     {

@@ -6,7 +6,7 @@
  */
 import { ClassicLevel } from "classic-level";
 import { encodeFrame } from "../../protocol/codec.ts";
-import { newId } from "../../protocol/ids.ts";
+import { newId, newMessageId } from "../../protocol/ids.ts";
 import { Runtime } from "../../server/runtime.ts";
 import { scriptedModel } from "../../server/model/scripted.ts";
 import * as commands from "../../server/session/commands.ts";
@@ -193,7 +193,7 @@ interface SentEntry {
 function entriesOfSends(session: string, count: number): SentEntry[] {
   return Array.from({ length: count }, (_, at) => {
     const key = newId("key");
-    const event = { type: "input-queued", input: newId("msg"), key, content: CONTENT, mode: "queue" };
+    const event = { type: "input-queued", input: newMessageId(), key, content: CONTENT, mode: "queue" };
     const entry = { type: "event", session, epoch: EPOCH, seq: at + 1, at: EPOCH, actor: ANN, event };
     return { session, key, frame: encodeFrame(entry) };
   });

@@ -7,7 +7,7 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { encodeFrame } from "../../protocol/codec.ts";
-import { newId } from "../../protocol/ids.ts";
+import { newMessageId } from "../../protocol/ids.ts";
 import { temporaryDirectory } from "../support/process.ts";
 import { repositoryRoot } from "../support/root.ts";
 import { samplesOf } from "./bench.ts";
@@ -136,7 +136,7 @@ async function subject(
 
 /** A delta as Haulout frames it, with its head of WebSocket. */
 function frameBytes(): number {
-  const delta = { type: "delta", channel: 1, message: newId("msg"), part: 0, offset: 1000, text: PIECE };
+  const delta = { type: "delta", channel: 1, message: newMessageId(), part: 0, offset: 1000, text: PIECE };
   return encodeFrame(delta).length + 2;
 }
 

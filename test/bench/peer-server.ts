@@ -9,7 +9,7 @@ import { createServer as createTcpServer, type AddressInfo, type Socket } from "
 import { setTimeout as sleep } from "node:timers/promises";
 import { Server } from "socket.io";
 import { encodeFrame } from "../../protocol/codec.ts";
-import { newId } from "../../protocol/ids.ts";
+import { newMessageId } from "../../protocol/ids.ts";
 import { startServer } from "../../server/server.ts";
 import { writeLongSession } from "../support/long-log.ts";
 import { answerLines, cpu, resident, type Commands } from "./side.ts";
@@ -53,7 +53,7 @@ async function haulout(coalesceMs: number): Promise<Peer> {
     says: () =>
       rooms.map((room) => {
         const { feed } = registry.peek(room)!;
-        const message = newId("msg");
+        const message = newMessageId();
         feed.begin("run", message, { part: 0, kind: "text" });
         const readers = feed.subscribers;
         return (text) => (feed.say(message, 0, text), readers);
@@ -90,7 +90,7 @@ async function socketIo(): Promise<Peer> {
     rooms: (count) => Promise.resolve((rooms = Array.from({ length: count }, () => `room_${++made}`))),
     says: () =>
       rooms.map((room) => {
-        const message = newId("msg");
+        const message = newMessageId();
         const readers = server.sockets.adapter.rooms.get(room)?.size ?? 0;
         let offset = 0;
         return (text) => {
@@ -111,7 +111,7 @@ async function plain(): Promise<Peer> {
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  const delta = { type: "delta", channel: 1, message: newId("msg"), part: 0, offset: 1000, text: PIECE };
+  const delta = { type: "delta", channel: 1, message: newMessageId(), part: 0, offset: 1000, text: PIECE };
   const payload = encodeFrame(delta);
   const frame = Buffer.concat([Buffer.from([0x82, payload.length]), payload]);
   return {

@@ -6,7 +6,7 @@
 import { encodeFrame } from "../../protocol/codec.ts";
 import type { Actor } from "../../protocol/content.ts";
 import type { EntryBody, EventFrame } from "../../protocol/entries.ts";
-import { newId } from "../../protocol/ids.ts";
+import { newId, newMessageId } from "../../protocol/ids.ts";
 import { fold } from "../../protocol/state.ts";
 import { indexRow } from "../../server/session/listing.ts";
 import type { AppendItem, Member, Store } from "../../server/store/store.ts";
@@ -60,7 +60,7 @@ async function appended(store: Store, item: AppendItem): Promise<void> {
 }
 
 function turn(): { actor?: Actor; run?: string; event: EntryBody }[] {
-  const [input, run, answer] = [newId("msg"), newId("run"), newId("msg")];
+  const [input, run, answer] = [newMessageId(), newId("run"), newMessageId()];
   const parts = (text: string): [{ type: "text"; text: string }] => [{ type: "text", text }];
   const said = { id: answer, role: "assistant", author: DEMO, run, parts: parts(ANSWER) } as const;
   const asked = { id: input, role: "user", author: ADA, run, parts: parts(QUESTION) } as const;
