@@ -26,7 +26,7 @@ const AT_ONCE = 8;
 const MAX_PAGES = 10;
 
 export interface SearchParts {
-  readonly store: Pick<Store, "search" | "read">;
+  readonly store: Pick<Store, "search" | "readEach">;
   readonly registry: Pick<SessionRegistry, "peek">;
 }
 
@@ -55,8 +55,13 @@ export async function search(
       return matches({ agent, owner, state, labels }, info) ? [{ info, seq }] : [];
     });
     for (let at = 0; at < readable.length; at += AT_ONCE) {
-      const some = readable.slice(at, at + AT_ONCE).map(({ info, seq }) => hitOf(store, info, seq, wanted));
-      items.push(...(await Promise.all(some)).filter((hit) => hit !== undefined));
+      const some = readable.slice(at, at + AT_ONCE);
+      const entries = await store.readEach(some.map(({ info, seq }) => ({ id: info.id, seq })));
+      for (const [index, { info, seq }] of some.entries()) {
+        const bytes = entries[index];
+        const hit = bytes && hitOf(info, seq, bytes, wanted);
+        if (hit !== undefined) items.push(hit);
+      }
     }
     cursor = page.cursor;
     if (cursor === undefined || items.length >= limit) break;
@@ -73,17 +78,15 @@ async function find(store: Pick<Store, "search">, query: SearchQuery): Promise<F
   }
 }
 
-/** Undefined: the session is gone meanwhile. */
-async function hitOf(
-  store: Pick<Store, "read">,
+function hitOf(
   { id, agent, owner, title }: SessionInfo,
   seq: number,
+  bytes: Uint8Array,
   wanted: Wanted,
-): Promise<SearchHit | undefined> {
-  const [entry] = await store.read(id, seq - 1, 1);
-  const frame = entry && (decodeTrusted(entry.bytes) as EventFrame);
-  const found = frame && textOf(frame.event);
-  if (frame === undefined || found === undefined) return undefined;
+): SearchHit | undefined {
+  const frame = decodeTrusted(bytes) as EventFrame;
+  const found = textOf(frame.event);
+  if (found === undefined) return undefined;
   const said = frame.event.type === "message" ? frame.event.message : undefined;
   return {
     session: id,

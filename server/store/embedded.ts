@@ -24,6 +24,7 @@ import {
   readIdsFrom,
   readList,
   readLoaded,
+  readPlaces,
   readStretch,
   withSnapshot,
 } from "./scan.ts";
@@ -44,6 +45,7 @@ import type {
   ListQuery,
   Loaded,
   Member,
+  Place,
   ReadMark,
   SearchQuery,
   Spent,
@@ -220,6 +222,10 @@ export class EmbeddedStore implements Store {
       });
     });
     return entries ?? [];
+  }
+
+  async readEach(places: readonly Place[]): Promise<(Uint8Array | undefined)[]> {
+    return this.#scan((level) => readPlaces(level, places));
   }
 
   async lookupKey(id: string, user: string, key: string): Promise<number | undefined> {

@@ -5,7 +5,7 @@
  */
 import { BLOCK, addEncoded, noDocuments, type Documents } from "./documents.ts";
 import { Kind, listPrefix, seal, sessionKey, uint48, unseal } from "./layout.ts";
-import { StoreDamagedError } from "./store.ts";
+import { StoreDamagedError, type Place } from "./store.ts";
 
 /** For errors: rows of a block belong to no session. */
 const NO_SESSION = "(any)";
@@ -83,11 +83,6 @@ export function readText(id: string, key: Buffer, value: Buffer): TextRow {
 }
 
 /** Where a document stands. */
-export interface Place {
-  readonly id: string;
-  readonly seq: number;
-}
-
 export function sealPlace(key: Buffer, { id, seq }: Place): Buffer {
   return seal(key, uint48(seq), Buffer.from(id, "latin1"));
 }

@@ -23,6 +23,7 @@ import type {
   ListQuery,
   Loaded,
   Member,
+  Place,
   ReadMark,
   SearchQuery,
   Spent,
@@ -119,6 +120,10 @@ export class MemoryStore implements Store {
       if (bytes >= maxBytes) break;
     }
     return found;
+  }
+
+  async readEach(places: readonly Place[]): Promise<(Uint8Array | undefined)[]> {
+    return places.map(({ id, seq }) => this.#sessions.get(id)?.entries[seq - 1]?.bytes);
   }
 
   async lookupKey(id: string, user: string, key: string): Promise<number | undefined> {

@@ -26,6 +26,7 @@ import {
   type ListPage,
   type ListQuery,
   type Loaded,
+  type Place,
   type StoredEntry,
   type Surveyed,
 } from "./store.ts";
@@ -74,6 +75,24 @@ export async function readStretch(
     await rows.close();
   }
   return { entries, ended: false };
+}
+
+/** Entries of any sessions, in the order asked; undefined for what is not there. */
+export async function readPlaces(
+  level: Level,
+  places: readonly Place[],
+): Promise<(Uint8Array | undefined)[]> {
+  const sessions = places.map(({ id }) => sessionKey(Kind.session, id));
+  const entries = places.map(({ id, seq }) => entryKey(id, seq));
+  const values = await level.getMany([...sessions, ...entries]);
+  return places.map(({ id, seq }, at) => {
+    const row = liveRow(id, sessions[at]!, values[at]);
+    if (row === undefined) return undefined;
+    const value = values[places.length + at];
+    if (value !== undefined) return readEntry(id, seq, entries[at]!, value).bytes;
+    if (seq > 0 && seq <= row.head) throw new StoreDamagedError(id, seq, "the entry is missing");
+    return undefined;
+  });
 }
 
 /** The last entry of a log; undefined: it has none. */

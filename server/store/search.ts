@@ -19,11 +19,10 @@ import {
   termKey,
   termRange,
   textKey,
-  type Place,
 } from "./findable.ts";
 import { Kind, sessionKey } from "./layout.ts";
 import { liveRow, withSnapshot } from "./scan.ts";
-import type { Found, FoundPage, SearchQuery } from "./store.ts";
+import type { Found, FoundPage, Place, SearchQuery } from "./store.ts";
 
 /** Blocks that one search looks at, with and without a prefix: at least 1 000 000 and 260 000 texts of full blocks. */
 const MAX_BLOCKS = 256;

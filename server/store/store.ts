@@ -160,11 +160,17 @@ export interface SearchQuery extends ListQuery {
   readonly prefix?: string;
 }
 
-/** The session of an entry that is found, and its `seq`. */
-export interface Found {
+/** Where an entry stands. */
+export interface Place {
+  /** Of its session. */
   readonly id: string;
-  readonly index: IndexRow;
   readonly seq: number;
+}
+
+/** An entry that is found. */
+export interface Found extends Place {
+  /** Its session's. */
+  readonly index: IndexRow;
 }
 
 export interface FoundPage {
@@ -208,6 +214,8 @@ export interface Store {
    * told; the first always comes). None if there is no such session. Damage throws StoreDamagedError, never a silent gap.
    */
   read(id: string, afterSeq: number, limit: number, maxBytes?: number): Promise<StoredEntry[]>;
+  /** The bytes of entries anywhere, in the order asked; undefined for what is not there. Damage throws StoreDamagedError. */
+  readEach(places: readonly Place[]): Promise<(Uint8Array | undefined)[]>;
   /** The seq that a key answers, if it was ever used in the session. */
   lookupKey(id: string, user: string, key: string): Promise<number | undefined>;
 

@@ -265,5 +265,28 @@ export function logContract(name: string, makeStore: MakeStore): void {
     assert.is((await store.read("ses_1", 1, 100, 25)).length, 4);
   });
 
+  test("entries are read from anywhere at once, in the order asked", async () => {
+    const [one, two] = [await writer.create("ses_1"), await writer.create("ses_2")];
+    await writer.append(one, ["a", "b"]);
+    const asked = [
+      ["ses_2", 1],
+      ["ses_1", 3],
+      ["ses_1", 4],
+      ["ses_none", 1],
+      ["ses_1", 1],
+      ["ses_1", 3],
+      ["ses_1", 0],
+    ] as const;
+    const each = async (): Promise<(string | undefined)[]> =>
+      (await store.readEach(asked.map(([id, seq]) => ({ id, seq })))).map(
+        (bytes) => bytes && Buffer.from(bytes).toString(),
+      );
+    const [first, second] = ["ses_1 begins", "ses_2 begins"];
+    assert.equal(await each(), [second, "b", undefined, undefined, first, "b", undefined]);
+    assert.equal(await store.readEach([]), []);
+    await store.remove(two);
+    assert.equal(await each(), [undefined, "b", undefined, undefined, first, "b", undefined]);
+  });
+
   test.run();
 }

@@ -10,6 +10,7 @@ import { EmbeddedStore } from "../../server/store/embedded.ts";
 import { Kind, entryKey, keyRowKey, listKey, listPrefix, sessionKey } from "../../server/store/layout.ts";
 import {
   StoreDamagedError,
+  type Place,
   StoreOpenError,
   StoreUnavailableError,
   type Grant,
@@ -70,6 +71,8 @@ async function neighbourIsFine(): Promise<void> {
   await store.release(grant);
 }
 
+const at = (id: string, seq: number): Place => ({ id, seq });
+
 async function damaged(promise: Promise<unknown>, seq?: number): Promise<void> {
   const error = await assert.rejects(promise, StoreDamagedError);
   assert.is(error.id, "ses_1");
@@ -87,6 +90,8 @@ test("a changed entry is named, and what stands before it is still read", async 
   await behindItsBack((level) => flip(level, entryKey("ses_1", 3)));
   await damaged(store.read("ses_1", 0, 10), 3);
   await damaged(store.read("ses_1", 2, 1), 3);
+  await damaged(store.readEach([at("ses_2", 3), at("ses_1", 3)]), 3);
+  assert.is((await store.readEach([at("ses_2", 3), at("ses_1", 2)])).filter(Boolean).length, 2);
   assert.equal(await texts(store, "ses_1", 0, 2), ["ses_1 begins", "two"]);
   assert.equal(await texts(store, "ses_1", 3, 10), ["four", "five"]);
   await neighbourIsFine();
@@ -113,6 +118,7 @@ test("a missing entry is a gap, and entries that changed places are damage", asy
   await damaged(store.read("ses_1", 3, 10), 4);
   await behindItsBack((level) => level.del(entryKey("ses_1", 2)));
   await damaged(store.read("ses_1", 0, 10), 2);
+  await damaged(store.readEach([at("ses_1", 2)]), 2);
   await neighbourIsFine();
 });
 

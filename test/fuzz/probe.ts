@@ -5,10 +5,9 @@
  */
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { stolenMs } from "../support/stolen.ts";
 
 const EVERY_MS = 5;
-/** Of the times in /proc/stat. */
-const TICK_MS = 10;
 
 /**
  * What this thread has computed so far, ms: the clock on the wall would count what other processes had of the processor.
@@ -22,19 +21,6 @@ function computedMs(): number {
   }
 }
 
-/**
- * What the host of a virtual machine has kept its processors from computing so far, ms. Its kernel counts that as computed
- * by whoever was interrupted, so it is taken off. Always 0 where the system does not tell.
- */
-function stolenMs(): number {
-  try {
-    // cpu user nice system idle iowait irq softirq steal …
-    return Number(readFileSync("/proc/stat", "latin1").split("\n", 1)[0]!.split(/ +/)[8]) * TICK_MS;
-  } catch {
-    return 0;
-  }
-}
-
 let longest = { busyMs: 0, wallMs: 0 };
 let computed = computedMs();
 let stolen = stolenMs();
@@ -43,7 +29,8 @@ let wall = performance.now();
 function look(): void {
   const now = { computed: computedMs(), stolen: stolenMs(), wall: performance.now() };
   const wallMs = now.wall - wall;
-  // The system counts in ticks, and some of what it tells now was computed before the last look.
+  // The kernel takes what the host keeps from it for computed by whoever was interrupted. And it counts in ticks: some of
+  // what it tells now was computed before the last look.
   const busyMs = Math.min(now.computed - computed, wallMs) - (now.stolen - stolen);
   if (busyMs > longest.busyMs) longest = { busyMs, wallMs };
   ({ computed, stolen, wall } = now);
