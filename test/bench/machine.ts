@@ -6,6 +6,7 @@ import { existsSync, readFileSync, statfsSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { repositoryRoot } from "../support/root.ts";
+import { stolenShare } from "../support/stolen.ts";
 
 const TMPFS = 0x01021994;
 
@@ -19,7 +20,12 @@ export function describeMachine(): string[] {
   ];
 }
 
-/** Load averages, and how long tasks waited for a processor in the last ten seconds, where the kernel says. */
+let stolen = stolenShare();
+
+/**
+ * Load averages, how long tasks waited for a processor in the last ten seconds, and what a virtual machine's host took
+ * since this was last asked, where the kernel says.
+ */
 export function describeLoad(): string {
   const load = loadavg().map((value) => value.toFixed(2));
   let pressure = "";
@@ -28,7 +34,9 @@ export function describeLoad(): string {
   } catch {
     // Not on this kernel.
   }
-  return `load ${load.join(" ")}${pressure === "" ? "" : `, cpu pressure ${pressure} %`}`;
+  const taken = (100 * stolen()).toFixed(1);
+  stolen = stolenShare();
+  return `load ${load.join(" ")}${pressure === "" ? "" : `, cpu pressure ${pressure} %`}, ${taken} % taken by the host`;
 }
 
 /** Where a file system lives in memory, fsync costs nothing and durable figures say little. */

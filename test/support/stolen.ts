@@ -3,6 +3,7 @@
  * measurements that are of this process and not of its neighbours.
  */
 import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 
 /** Of the times in /proc/stat; so is the error of a difference. */
 export const TICK_MS = 10;
@@ -15,4 +16,10 @@ export function stolenMs(): number {
   } catch {
     return 0;
   }
+}
+
+/** Starts to count; what it answers tells which share of the processors' time was taken since. */
+export function stolenShare(): () => number {
+  const [began, before] = [performance.now(), stolenMs()];
+  return () => (stolenMs() - before) / ((performance.now() - began) * availableParallelism());
 }
