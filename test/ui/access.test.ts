@@ -11,6 +11,7 @@ import { TestServer } from "../support/server.ts";
 import { assert, suite } from "../support/suite.ts";
 import { ensureTool } from "../support/tools.ts";
 import { picture, TestBrowser, type Page } from "./support/browser.ts";
+import { reach } from "./support/keyboard.ts";
 
 const test = suite("the page, for everybody");
 const hasBrowser = await ensureTool("chromium");
@@ -228,36 +229,19 @@ else {
         token: tokenOf("ann"),
       });
       await page.getByRole("radio", { name: /clerk/ }).waitFor();
-      /** Goes on to the next thing that can be reached, until it is the one that is named. */
-      const reach = async (name: RegExp): Promise<void> => {
-        for (let steps = 0; steps < 60; steps++) {
-          await page.keyboard.press("Tab");
-          const at = await page.evaluate(() => {
-            const element = document.activeElement as HTMLInputElement | null;
-            const label = element?.labels?.[0]?.textContent ?? "";
-            return `${element?.getAttribute("aria-label") ?? ""} ${label} ${element?.textContent ?? ""}`;
-          });
-          if (name.test(at)) return;
-        }
-        throw new Error(`the keyboard does not reach ${name}`);
-      };
-      await reach(/helper/);
+      await reach(page, /helper/);
       await page.keyboard.press("ArrowDown");
-      await reach(/First message/);
+      await reach(page, /First message/);
       await page.keyboard.type(
         '{"script":[{"calls":[{"tool":"pay","input":{"to":"Ice Ltd"}}]},{"text":"Paid at last."}]}',
       );
       await page.keyboard.press("Enter");
       await page.getByRole("button", { name: "Approve" }).waitFor();
       await page.locator(".composer textarea:focus").waitFor();
-      await page.keyboard.press("Shift+Tab");
-      for (let steps = 0; steps < 20; steps++) {
-        if (await page.evaluate(() => document.activeElement?.textContent === "Approve")) break;
-        await page.keyboard.press("Shift+Tab");
-      }
+      await reach(page, /^Approve$/, "Shift+Tab");
       await page.keyboard.press("Enter");
       await page.getByText("Paid at last.").waitFor();
-      await reach(/Message/);
+      await reach(page, /Message/);
       await page.keyboard.type("Thank you");
       await page.keyboard.press("Enter");
       await page.getByText("You said “Thank you”").waitFor();

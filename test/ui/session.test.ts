@@ -11,6 +11,7 @@ import { assert, suite } from "../support/suite.ts";
 import { ensureTool } from "../support/tools.ts";
 import { deferred, until, type Deferred } from "../support/wait.ts";
 import { picture, TestBrowser, type Page, type Person } from "./support/browser.ts";
+import { reach } from "./support/keyboard.ts";
 
 const test = suite("a session on the page");
 const hasBrowser = await ensureTool("chromium");
@@ -342,28 +343,54 @@ else {
     },
   );
 
-  test("a provider is drained: it ends its call, and its tools are gone", { limitMs: 90_000 }, async () => {
-    const { session } = await newSession("Draining");
-    const calling = session.ask(script({ calls: [{ tool: "measure" }] }, { text: "The last one." }));
-    const ann = await enter("ann", "#/tools");
+  test("a session is renamed, and forked, by the keyboard alone", { limitMs: 90_000 }, async () => {
+    const { session, hash } = await newSession("By hand");
+    await session.ask("Something to keep");
+    const ann = await enter("ann", hash);
     const { page } = ann;
-    await page.getByText("1 in flight").waitFor();
-    await page
-      .getByRole("button", { name: /^Drain prv_/ })
-      .first()
-      .click();
-    await button(page, "No new calls");
-    await page
-      .getByText(/^draining, 1 of 8/)
-      .first()
-      .waitFor();
-    assert.is(await page.getByRole("button", { name: /^Drain/ }).count(), 0);
-    measured.resolve("done");
-    await calling;
-    await page.getByText("Nobody offers tools to the whole server.").waitFor();
+    await page.getByText("You said “Something to keep”").waitFor();
+    await reach(page, /^Rename$/, "Shift+Tab");
+    await page.keyboard.press("Enter");
+    await page.locator("input[name=title]:focus").waitFor();
+    await page.keyboard.press("Control+A");
+    await page.keyboard.type("By the keyboard");
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "By the keyboard" }).waitFor();
+    await reach(page, /^More$/);
+    await page.keyboard.press("Enter");
+    await reach(page, /^Fork into a new session$/);
+    await page.keyboard.press("Enter");
+    await page.waitForURL((url) => url.hash !== hash && url.hash.startsWith("#/s/"));
+    await page.getByText("You said “Something to keep”").waitFor();
     quiet(ann);
     await ann.context.close();
   });
+
+  test(
+    "a provider is drained by the keyboard alone: it ends its call, and its tools are gone",
+    { limitMs: 90_000 },
+    async () => {
+      const { session } = await newSession("Draining");
+      const calling = session.ask(script({ calls: [{ tool: "measure" }] }, { text: "The last one." }));
+      const ann = await enter("ann", "#/tools");
+      const { page } = ann;
+      await page.getByText("1 in flight").waitFor();
+      await reach(page, /^Drain prv_/);
+      await page.keyboard.press("Enter");
+      await reach(page, /^No new calls$/);
+      await page.keyboard.press("Enter");
+      await page
+        .getByText(/^draining, 1 of 8/)
+        .first()
+        .waitFor();
+      assert.is(await page.getByRole("button", { name: /^Drain/ }).count(), 0);
+      measured.resolve("done");
+      await calling;
+      await page.getByText("Nobody offers tools to the whole server.").waitFor();
+      quiet(ann);
+      await ann.context.close();
+    },
+  );
 }
 
 test.run();
