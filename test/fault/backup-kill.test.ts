@@ -45,6 +45,12 @@ test("a restored backup has every log, key and deleted id, and is sound", { limi
   assert.is((await wire.ok("send", fields))["duplicate"], true);
   assert.is((await wire.refused("createSession", { agent: "demo", session: "gone" }))["code"], "conflict");
   await wire.ok("send", { ...fields, key: "new", content: "go on" });
+  // It is indexed anew, beside other work.
+  const found = async (): Promise<string> =>
+    ((await wire.ok("search", { text: "title ses_7" }))["items"] as { session: string }[])
+      .map(({ session }) => session)
+      .join();
+  await until(async () => (await found()) === "ses_7", 20_000, "the search");
   await again.kill();
   assert.is((await run(["restore", folder, "--data", restored])).code, 1);
 });
