@@ -303,4 +303,20 @@ test("a session whose agent was removed is read and refuses what is new; a send 
   assert.is((await runtime.run(session, "hello again")).reason, "text");
 });
 
+test("an agent that is put may name members who are put later", async () => {
+  const runtime = await startRuntime({});
+  await put(runtime, { name: "lead", members: ["late"] });
+  const session = await runtime.session({ agent: "lead" });
+  const asks = script(
+    { calls: [{ tool: "delegate", input: { agent: "late", task: "go" } }] },
+    { text: "done" },
+  );
+  await runtime.run(session, asks);
+  await put(runtime, { name: "late" });
+  await runtime.run(session, asks);
+  const [before, after] = bodiesOf(await runtime.log(session), "tool-result");
+  assert.is.not(before?.outcome, "ok");
+  assert.is(after?.outcome, "ok");
+});
+
 test.run();

@@ -69,22 +69,6 @@ function meeting(count: number): LocalTool {
   };
 }
 
-test("an agent that is put may name members who are put later", async () => {
-  const test = await team();
-  await test.runtime.definitions.put({ name: "lead", members: ["late"] });
-  const session = await test.session({ agent: "lead" });
-  const asks = script(
-    { calls: [{ tool: "delegate", input: { agent: "late", task: "go" } }] },
-    { text: "done" },
-  );
-  await test.run(session, asks);
-  await test.runtime.definitions.put({ name: "late" });
-  await test.run(session, asks);
-  const [before, after] = await results(test, session);
-  assert.is.not(before?.outcome, "ok");
-  assert.is(after?.outcome, "ok");
-});
-
 test("a task is done in a session of its own, and its answer is the call's result", async () => {
   const test = await team();
   const session = await test.session({ metadata: { team: "red" } });
