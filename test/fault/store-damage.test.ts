@@ -8,17 +8,12 @@ import { join } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { EmbeddedStore } from "../../server/store/embedded.ts";
 import { Kind, entryKey, keyRowKey, listKey, listPrefix, sessionKey } from "../../server/store/layout.ts";
-import {
-  StoreDamagedError,
-  type Place,
-  StoreOpenError,
-  StoreUnavailableError,
-  type Grant,
-} from "../../server/store/store.ts";
+import { StoreDamagedError, type Place, type Grant } from "../../server/store/store.ts";
 import { Writer, bytes, indexRow, key, next, textOf, texts } from "../contract/store-support.ts";
-import { temporaryDirectory } from "../support/process.ts";
+import { spawnNode, temporaryDirectory, type TestProcess } from "../support/process.ts";
+import { compiled } from "../support/root.ts";
 import { assert, suite } from "../support/suite.ts";
-import { seedFromEnvironment, seeded } from "../support/wait.ts";
+import { seedFromEnvironment, seeded, until } from "../support/wait.ts";
 import { contentOf } from "./store-load.ts";
 
 type Level = ClassicLevel<Buffer, Buffer>;
@@ -70,6 +65,9 @@ async function neighbourIsFine(): Promise<void> {
   assert.ok(grant !== undefined && !("heldBy" in grant));
   await store.release(grant);
 }
+
+/** Of each session whose tables are damaged. */
+const ENTRIES = 31;
 
 const at = (id: string, seq: number): Place => ({ id, seq });
 
@@ -216,14 +214,18 @@ test(
     const ids = Array.from({ length: 60 }, (_, at) => `ses_x${at}`);
     for (const id of ids) {
       const grant = await writer.create(id, { entries: [bytes(contentOf(id, 1))] });
-      const more = Array.from({ length: 30 }, (_, at) => contentOf(id, at + 2));
+      const more = Array.from({ length: ENTRIES - 1 }, (_, at) => contentOf(id, at + 2));
       // The index row comes with the last append, so that the end of every log is known.
       await writer.append(grant, more, { index: indexRow() });
     }
     await behindItsBack((level) => level.compactRange(Buffer.of(0), Buffer.of(255)));
     await store.close();
     const tables = readdirSync(directory).filter((name) => name.endsWith(".ldb"));
-    const outcomes = { right: 0, damaged: 0, unreadable: 0, closed: 0 };
+    const child = compiled("test/fault/store-damage-child.ts");
+    const start = (): TestProcess => spawnNode([child, directory, String(ids.length), String(ENTRIES)]);
+    let reader = start();
+    let answers = 0;
+    const outcomes = { right: 0, damaged: 0, unreadable: 0, closed: 0, aborted: 0 };
     for (let round = 0; round < 60; round++) {
       const path = join(directory, random.pick(tables));
       const before = readFileSync(path);
@@ -231,43 +233,39 @@ test(
       const at = random.int(after.length);
       after[at] = (after[at] ?? 0) ^ (1 << random.int(8));
       writeFileSync(path, after);
-      const opened = await EmbeddedStore.open(directory).catch((error: unknown) => {
-        assert.instance(error, StoreOpenError);
-        return undefined;
-      });
-      if (opened === undefined) outcomes.closed++;
-      else {
-        for (const id of ids) {
-          const answer = await whole(opened, id);
-          outcomes[answer]++;
-        }
-        await opened.close();
-      }
+      reader.stdin.write("look\n");
+      const seen = await answered(reader, answers++);
+      if (seen === "SIGABRT") {
+        outcomes.aborted++;
+        reader = start();
+        answers = 0;
+      } else for (const [outcome, count] of Object.entries(seen)) outcomes[outcome as "right"] += count;
       // What opening wrote meanwhile stands in newer files.
       if (readdirSync(directory).some((name) => path.endsWith(name))) writeFileSync(path, before);
     }
+    reader.kill("SIGKILL");
+    await reader.exited;
     console.log(`flipped bits: ${JSON.stringify(outcomes)}`);
     assert.ok(outcomes.right > 1000 && outcomes.damaged > 0);
     await open();
   },
 );
 
-/** Reads a session of the test above; throws if anything but the truth or an honest error comes. */
-async function whole(opened: EmbeddedStore, id: string): Promise<"right" | "damaged" | "unreadable"> {
-  try {
-    const loaded = await opened.load(id);
-    assert.is(loaded?.head, 31, `${id} has another head`);
-    const found = await texts(opened, id);
-    assert.is(found.length, 31);
-    found.forEach((text, at) =>
-      assert.ok(text === contentOf(id, at + 1), `${id} ${at + 1} holds something else`),
-    );
-    return "right";
-  } catch (error) {
-    if (error instanceof StoreDamagedError) return "damaged";
-    if (error instanceof StoreUnavailableError) return "unreadable";
-    throw error;
-  }
+/**
+ * What the reader saw of the sessions, or that it was ended by an assertion of the engine, which nobody can catch. Throws if
+ * it ends in any other way: then it says what was wrong.
+ */
+async function answered(
+  reader: TestProcess,
+  answers: number,
+): Promise<Readonly<Record<string, number>> | "SIGABRT"> {
+  await Promise.race([reader.exited, until(() => reader.stdout.length > answers, 60_000, "an answer")]);
+  const line = reader.stdout[answers];
+  if (line !== undefined) return JSON.parse(line) as Record<string, number>;
+  const { signal } = await reader.exited;
+  const said = reader.stderr.join("\n");
+  assert.ok(signal === "SIGABRT" && said.includes("leveldb"), said);
+  return "SIGABRT";
 }
 
 test.run();
