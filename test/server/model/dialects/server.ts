@@ -29,6 +29,9 @@ export class ProviderServer {
   readonly asked: Asked[] = [];
   readonly #server: Server;
   readonly #replies: Reply[] = [];
+  #plays = 0;
+  /** What the paths of requests begin with that are to be answered. */
+  #base = "";
 
   private constructor() {
     this.#server = createServer((request, response) => void this.#serve(request, response));
@@ -52,6 +55,16 @@ export class ProviderServer {
     this.#replies.splice(0, this.#replies.length, ...replies);
   }
 
+  /**
+   * As `play`, for requests to the URL that it answers: one that was given up may arrive when the next replies are set, and
+   * must not take them.
+   */
+  playApart(...replies: Reply[]): string {
+    this.play(...replies);
+    this.#base = `/play-${++this.#plays}`;
+    return this.url + this.#base;
+  }
+
   async stop(): Promise<void> {
     const closed = deferred();
     this.#server.close(() => closed.resolve());
@@ -66,7 +79,17 @@ export class ProviderServer {
     const text = Buffer.concat(read).toString("utf8");
     const body: unknown = text === "" ? undefined : JSON.parse(text);
     response.on("close", () => response.writableFinished || left.resolve());
-    this.asked.push({ path: request.url ?? "", headers: request.headers, body, left: left.promise });
+    const path = request.url ?? "";
+    if (!path.startsWith(this.#base)) {
+      response.destroy();
+      return;
+    }
+    this.asked.push({
+      path: path.slice(this.#base.length),
+      headers: request.headers,
+      body,
+      left: left.promise,
+    });
     await answer(response, this.#replies.shift() ?? { status: 500, chunks: ["nothing to play"] });
   }
 }

@@ -63,8 +63,7 @@ async function play(dialect: Dialect, version: Version, each: Case, server: Prov
   const reply = each.reply(dialect);
   const silent = reply.mute === true || reply.ending === "silence";
   const limit = each.shown === undefined ? { firstPartMs: 60 } : { idleMs: 60 };
-  const model = await modelOf(dialect, version, server.url, silent ? limit : {});
-  server.play(reply);
+  const model = await modelOf(dialect, version, server.playApart(reply), silent ? limit : {});
   const parts: ModelPart[] = [];
   let failed: unknown;
   try {
