@@ -71,7 +71,9 @@ else
     assert.ok(writes <= messages + 3 * READERS, `${writes} writes for ${messages} messages`);
     // Two of a turn go out together, but most are alone here, or the trace is not theirs.
     assert.ok(messages > 10 * READERS && writes > messages / 2, `${writes} writes for ${messages} messages`);
+    // Of all kinds and threads: the write, what woke the loop for it, and what a connection costs from its start to its end.
     const calls = count(/^\d+ +[a-z]\w*\(/);
+    assert.ok(calls <= 3 * messages + 40 * READERS, `${calls} calls for ${messages} messages`);
     // One of the creation, three of the run; the engine syncs what it opens with, and the log that it leaves.
     assert.ok(syncs >= 4 && syncs <= 4 + 6, `${syncs} syncs`);
   });
