@@ -174,8 +174,10 @@ else {
         page.locator(".scroller").evaluate((box) => {
           box.scrollTop = 0;
         });
+      const olderAbove = (): Promise<unknown> =>
+        until(async () => (await above()) > 4000, 10_000, "older messages above those that are shown");
       await toTop();
-      await until(async () => (await above()) > 4000, 10_000, "older messages above those that are shown");
+      await olderAbove();
       // The first one of the fifty that a snapshot brings.
       const held = await shown();
       assert.ok(Math.abs(held - 9950) <= 5, `the reader stays where he was: at ${held}`);
@@ -186,6 +188,8 @@ else {
         };
         await until(further, 20_000, `message ${goal}`);
       }
+      // While they come, what is shown moves by itself.
+      await olderAbove();
       const before = await shown();
       await page.keyboard.press("PageDown");
       await until(async () => (await shown()) > before, 5000, "a page further down");
