@@ -82,7 +82,7 @@ export function readText(id: string, key: Buffer, value: Buffer): TextRow {
   return { document: body.readUIntBE(0, 6), terms: body.toString("utf8", 6).split(" ") };
 }
 
-/** Where a document stands. */
+/** The row that says where a document stands. */
 export function sealPlace(key: Buffer, { id, seq }: Place): Buffer {
   return seal(key, uint48(seq), Buffer.from(id, "latin1"));
 }

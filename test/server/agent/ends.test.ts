@@ -47,6 +47,34 @@ async function ending(test: TestRuntime, session: string, reason: RunReason) {
   return event;
 }
 
+/**
+ * A runtime that takes over from one that was stopped in the middle of a call, while `text` waited for its turn: for the
+ * agent of that name, if any, whom only the first one has.
+ */
+async function stoppedInACall(
+  text: string,
+  agent?: string,
+): Promise<{ second: TestRuntime; session: string; input: string }> {
+  const store = new MemoryStore();
+  const began = deferred();
+  const look = { name: "look", effect: "pure", inputSchema: {} } as const;
+  const first = await startRuntime({
+    store,
+    tools: [{ ...look, execute: () => (began.resolve(), new Promise(() => {})) }],
+  });
+  if (agent !== undefined) await first.runtime.addAgent({ name: agent });
+  const session = await first.session();
+  await first.send(session, script({ calls: [{ tool: "look" }] }, { text: "seen" }));
+  const { input } = await first.send(session, text, agent === undefined ? {} : { agent });
+  await began.promise;
+  await closeRuntimes();
+  return {
+    second: await startRuntime({ store, tools: [{ ...look, execute: () => "there" }] }),
+    session,
+    input,
+  };
+}
+
 test("text: message, its step's end and the run's end are one append", async () => {
   const { test: runtime, session } = await oneRun([says("well "), says("done"), finishes()]);
   const end = await ending(runtime, session, "text");
@@ -234,21 +262,7 @@ test("error: a model that throws before it streams is a failed model, not a fail
 });
 
 test("error: an agent that is gone when its input's turn comes ends the run in the append that starts it", async () => {
-  const store = new MemoryStore();
-  const began = deferred();
-  const look = { name: "look", effect: "pure", inputSchema: {} } as const;
-  const first = await startRuntime({
-    store,
-    tools: [{ ...look, execute: () => (began.resolve(), new Promise(() => {})) }],
-  });
-  await first.runtime.addAgent({ name: "gone" });
-  const session = await first.session();
-  await first.send(session, script({ calls: [{ tool: "look" }] }, { text: "seen" }));
-  const { input } = await first.send(session, "hello?", { agent: "gone" });
-  await began.promise;
-  await closeRuntimes();
-
-  const second = await startRuntime({ store, tools: [{ ...look, execute: () => "there" }] });
+  const { second, session, input } = await stoppedInACall("hello?", "gone");
   const end = await second.endOf(session, input);
   assert.is(end.reason, "error");
   assert.is(end.error?.code, "not-found");
@@ -260,20 +274,7 @@ test("error: an agent that is gone when its input's turn comes ends the run in t
 });
 
 test("a run that a stop on purpose left open goes on at the next start, and so does the queue", async () => {
-  const store = new MemoryStore();
-  const began = deferred();
-  const look = { name: "look", effect: "pure", inputSchema: {} } as const;
-  const first = await startRuntime({
-    store,
-    tools: [{ ...look, execute: () => (began.resolve(), new Promise(() => {})) }],
-  });
-  const session = await first.session();
-  await first.send(session, script({ calls: [{ tool: "look" }] }, { text: "seen" }));
-  await first.send(session, "next");
-  await began.promise;
-  await closeRuntimes();
-
-  const second = await startRuntime({ store, tools: [{ ...look, execute: () => "there" }] });
+  const { second, session } = await stoppedInACall("next");
   const [run] = bodiesOf(await second.log(session), "run-started");
   const end = await second.entry(session, "run-finished");
   assert.is(end.event.run, run?.run);
